@@ -1,0 +1,53 @@
+"""`journeys`: the command line. Errors that a user can cause are printed as sentences; exit code 1 = refused, 2 = wrong usage."""
+
+import sys
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from journey_pipelines.audience import commands as audience_commands
+from journey_pipelines.commands import database, engine, project
+from journey_pipelines.intake import commands as intake_commands
+
+errors = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def build_app() -> typer.Typer:
+    """The command line, put together; imports of a command's own needs happen when it runs."""
+    app = typer.Typer(
+        name="journeys",
+        help="Customer journeys as code: validate, deploy, run and explain workflows.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+    )
+    for module in (project, engine, intake_commands, audience_commands, database):
+        module.register(app)
+    return app
+
+
+def main(argv: list[str] | None = None) -> Any:
+    """Entry point of the `journeys` script."""
+    try:
+        build_app()(argv if argv is not None else sys.argv[1:])
+    except known_errors() as error:
+        errors.print(f"[red]error:[/red] {escape(str(error))}")
+        sys.exit(1)
+
+
+def escape(text: str) -> str:
+    """Square brackets are rich's markup; a message is not."""
+    return text.replace("[", r"\[")
+
+
+def known_errors() -> tuple[type[Exception], ...]:
+    """What a user can cause: its text is the message."""
+    from journey_pipelines.engine.deploy import ProjectHasErrors
+    from journey_pipelines.settings import SettingsError
+    from journey_pipelines.store.connect import DatabaseUnavailable
+    from journey_pipelines.store.migrate import MigrationError
+    from journey_pipelines.store.server import ServerError
+
+    return (ProjectHasErrors, SettingsError, DatabaseUnavailable, MigrationError, ServerError)

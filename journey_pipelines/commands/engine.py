@@ -1,0 +1,83 @@
+"""run and report: the engine and the courier without Dagster."""
+
+from datetime import date, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+out = Console(soft_wrap=True, highlight=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(run)
+    app.command()(report)
+
+
+def run(
+    once: Annotated[bool, typer.Option("--once", help="One look: everything due now, then stop.")] = False,
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="Until nothing is due and nothing can be sent.")] = False,
+    forever: Annotated[bool, typer.Option("--forever", help="Until interrupted.")] = False,
+    no_send: Annotated[bool, typer.Option("--no-send", help="Move journeys, send nothing.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, max=100_000, help="Rows a transaction.")] = 10_000,
+) -> None:
+    """Move journeys and send messages without Dagster."""
+    from journey_pipelines.engine.loop import loop
+    from journey_pipelines.store.connect import make_engine
+
+    if once + until_idle + forever != 1:
+        raise typer.BadParameter("say one of --once, --until-idle, --forever")
+    mode = "once" if once else "until_idle" if until_idle else "forever"
+    engine = make_engine(application_name="journeys run")
+    try:
+        for drained, sent in loop(engine, mode=mode, batch_size=batch_size, dispatcher=None if no_send else dispatcher(engine)):
+            if drained.progress or (sent is not None and sent.claimed):
+                _show(drained, sent)
+    except KeyboardInterrupt:
+        out.print("stopped: what was under way is either done or will be taken up again")
+
+
+def dispatcher(engine: Any) -> Any:
+    """A function that dispatches once with the channels of the settings and the deployed consent policy."""
+    from journey_pipelines.delivery.channels import channels_from_settings
+    from journey_pipelines.delivery.dispatch import dispatch
+    from journey_pipelines.engine.policies import consent_predicates
+    from journey_pipelines.settings import settings
+
+    channels = channels_from_settings(settings())
+
+    def send(budget: float) -> Any:
+        with engine.connect() as conn:
+            consent = consent_predicates(conn)
+        return dispatch(engine, channels, consent=consent, budget=budget, linger=0.0)
+
+    return send
+
+
+def _show(drained: Any, sent: Any) -> None:
+    figures = {name: value for name, value in drained.figures().items() if value and name not in ("batches", "stopped_reason")}
+    table = Table("engine", "")
+    for name, value in figures.items():
+        table.add_row(name, f"{value:,.1f}" if isinstance(value, float) else f"{value:,}")
+    out.print(table)
+    if sent is not None:
+        out.print(f"dispatch: {sent}", markup=False)
+
+
+def report(
+    day: Annotated[datetime | None, typer.Option("--day", formats=["%Y-%m-%d"], help="The day; default: the engine's today.")] = None,
+) -> None:
+    """Build the day's report: SQL tables, CSV and one HTML page."""
+    from journey_pipelines.store.clock import clock_now
+    from journey_pipelines.store.connect import make_engine
+    from reports.build import build_reports
+
+    engine = make_engine()
+    with engine.connect() as conn:
+        now = clock_now(conn)
+    chosen: date = (day or now).date()
+    result = build_reports(engine, chosen, now=now)
+    for path in result.paths:
+        out.print(str(path), markup=False)

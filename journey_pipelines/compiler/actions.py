@@ -1,0 +1,268 @@
+"""What a step does, as CTEs over its `facts`: ledger rows, profile and segment writes, tasks, and the log of what was done.
+
+A held-out journey goes the same way: its sends, webhooks and tasks are written as held_out and not done; profile and segment
+writes are done.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+
+from journey_pipelines.compiler.details import null_json
+from journey_pipelines.compiler.statement import NOW, SALT, TS, lit
+from journey_pipelines.expressions import Scope, compile_condition, compile_text, compile_value
+from journey_pipelines.expressions.durations import Duration
+from journey_pipelines.store.tables import messages, tasks, workflow_action_logs
+from journey_pipelines.workflows.model import Action, Workflow
+
+PROFILE_KINDS = {"update_profile"}
+SEGMENT_KINDS = {"add_to_segment": "enter", "remove_from_segment": "leave"}
+#: a step with these writes rows of a customer: one journey of a customer at a time, or the second write would vanish
+CUSTOMER_KINDS = PROFILE_KINDS | set(SEGMENT_KINDS)
+
+
+def condition_column(action: Action) -> str:
+    """The column of `facts` that says whether the action is done for a journey."""
+    return f"do_{action.id}"
+
+
+def fact_columns(actions: Sequence[Action], scope: Scope) -> tuple[list[sa.ColumnElement[Any]], dict[str, sa.ColumnElement[Any]]]:
+    """Columns of `facts` for the actions: conditions, patches, texts; and the values their conditions saw."""
+    columns: list[sa.ColumnElement[Any]] = []
+    values: dict[str, sa.ColumnElement[Any]] = {}
+    for action in actions:
+        if action.when:
+            compiled = compile_condition(action.when, scope)
+            values.update(compiled.values)
+            columns.append(sa.func.coalesce(compiled.sql, sa.false(), type_=sa.Boolean).label(condition_column(action)))
+        else:
+            columns.append(sa.true().label(condition_column(action)))
+        if action.kind == "update_profile":
+            columns.append(_patch(action, scope).label(f"patch_{action.id}"))
+            columns.append(_increment(action, scope).label(f"inc_{action.id}"))
+        if action.kind == "create_task":
+            for name in ("title", "body", "assignee"):
+                text = action.params.get(name)
+                columns.append((compile_text(text, scope).as_text() if text else sa.cast(sa.null(), sa.Text)).label(f"{name}_{action.id}"))
+    return columns, values
+
+
+def _json_value(value: Any, scope: Scope) -> sa.ColumnElement[Any]:
+    """A value of `set`: a text is a template (a lone {{ expr }} keeps its type), everything else is itself."""
+    if isinstance(value, str):
+        return compile_text(value, scope).as_jsonb()
+    return sa.literal(value, JSONB) if value is not None else sa.cast(lit("null"), JSONB)
+
+
+def _patch(action: Action, scope: Scope) -> sa.ColumnElement[Any]:
+    pairs: list[sa.ColumnElement[Any]] = []
+    for key, value in (action.params.get("set") or {}).items():
+        pairs += [sa.literal(key, sa.Text), _json_value(value, scope)]
+    for key in action.params.get("unset") or []:
+        pairs += [sa.literal(key, sa.Text), sa.cast(lit("null"), JSONB)]
+    return sa.func.jsonb_build_object(*pairs, type_=JSONB)
+
+
+def _increment(action: Action, scope: Scope) -> sa.ColumnElement[Any]:
+    pairs: list[sa.ColumnElement[Any]] = []
+    for key, value in (action.params.get("increment") or {}).items():
+        amount = compile_value(_bare(value), scope).as_num() if isinstance(value, str) else sa.literal(value, sa.Numeric)
+        pairs += [sa.literal(key, sa.Text), amount]
+    return sa.func.jsonb_build_object(*pairs, type_=JSONB)
+
+
+def _bare(text: str) -> str:
+    """'{{ event.total }}' -> 'event.total': an amount is an expression with or without its braces."""
+    stripped = text.strip()
+    return stripped[2:-2].strip() if stripped.startswith("{{") and stripped.endswith("}}") else stripped
+
+
+def ledger(workflow: Workflow, step_key: str, actions: Sequence[Action], facts: Any, expires: Mapping[str, timedelta]) -> list[sa.CTE]:
+    """[to_send, sent]: what should be in the ledger, and what was inserted (fewer = a row was there already, counted by the caller)."""
+    f = facts.c
+    rows = []
+    for action in actions:
+        channel = action.channel
+        if channel is None:
+            continue
+        life = Duration.parse(action.params["expires"]).elapsed() if action.params.get("expires") else expires[workflow.category]
+        rows.append(
+            sa.select(
+                f.id,
+                sa.literal(action.id, sa.Text).label("action_id"),
+                sa.literal(channel, sa.Text).label("channel"),
+                (f.at + sa.literal(life, sa.Interval())).label("expires_at"),
+                f.workflow_id,
+                f.version,
+                f.customer_id,
+                f.shard,
+                f.entry_key,
+                f.visit,
+                f.at,
+                f.held_out,
+                f.arrived_event,
+            ).where(f[condition_column(action)])
+        )
+    if not rows:
+        return []
+    to_send = (sa.union_all(*rows) if len(rows) > 1 else rows[0]).cte("to_send").prefix_with("MATERIALIZED", dialect="postgresql")
+    s, step = to_send.c, sa.literal(step_key, sa.Text)
+    columns: dict[str, Any] = {
+        "message_key": sa.func.journeys.message_key(SALT, s.id, step, s.action_id, s.visit, s.channel),
+        "journey_id": s.id,
+        "step_key": step,
+        "action_id": s.action_id,
+        "visit": s.visit,
+        "slot": s.channel,
+        "workflow_id": s.workflow_id,
+        "workflow_version": s.version,
+        "customer_id": s.customer_id,
+        "shard": s.shard,
+        "entry_key": s.entry_key,
+        "channel": s.channel,
+        "category": lit(workflow.category),
+        "topic": sa.literal(workflow.topic, sa.Text),
+        "priority": sa.literal(workflow.priority, sa.Integer),
+        "arrived_seq": s.arrived_event,
+        "planned_at": s.at,
+        "created_at": NOW,
+        "send_after": s.at,
+        "expires_at": s.expires_at,
+        "state": sa.case((s.held_out, lit("held_out")), else_=lit("planned")),
+        "updated_at": NOW,
+    }
+    sent = (
+        pg_insert(messages)
+        .from_select(list(columns), sa.select(*(value.label(name) for name, value in columns.items())))
+        .on_conflict_do_nothing()
+        .returning(messages.c.id)
+        .cte("sent")
+    )
+    return [to_send, sent]
+
+
+def task_rows(step_key: str, actions: Sequence[Action], facts: Any) -> sa.CTE | None:
+    """Tasks for people: one INSERT for all create_task actions of the step. A title with a missing variable makes none (logged failed)."""
+    f = facts.c
+    rows = [
+        sa.select(
+            f.id,
+            sa.literal(step_key, sa.Text),
+            sa.literal(a.id, sa.Text),
+            f.visit,
+            f.workflow_id,
+            f.customer_id,
+            sa.func.left(f[f"title_{a.id}"], 500),
+            f[f"body_{a.id}"],
+            f[f"assignee_{a.id}"],
+            f.at + sa.literal(Duration.parse(a.params["due"]).elapsed(), sa.Interval()) if a.params.get("due") else sa.cast(sa.null(), TS),
+            NOW,
+        ).where(f[condition_column(a)], ~f.held_out, f[f"title_{a.id}"].is_not(None))
+        for a in actions
+        if a.kind == "create_task"
+    ]
+    if not rows:
+        return None
+    names = ["journey_id", "step_key", "action_id", "visit", "workflow_id", "customer_id", "title", "body", "assignee", "due_at", "created_at"]
+    new = pg_insert(tasks).from_select(names, sa.union_all(*rows) if len(rows) > 1 else rows[0])
+    return new.on_conflict_do_nothing().returning(tasks.c.id).cte("made_tasks")
+
+
+def action_log(step_key: str, actions: Sequence[Action], facts: Any) -> sa.CTE | None:
+    """What was done besides messages, or why not."""
+    f = facts.c
+    rows = []
+    for a in actions:
+        if a.channel is not None:
+            continue
+        state: Any = lit("done")
+        reason: Any = sa.cast(sa.null(), sa.Text)
+        detail: Any = null_json()
+        if a.kind == "create_task":
+            missing = f[f"title_{a.id}"].is_(None)
+            state = sa.case((f.held_out, lit("held_out")), (missing, lit("failed")), else_=lit("done"))
+            reason = sa.case((sa.and_(~f.held_out, missing), lit("the title names something that is missing")))
+        elif a.kind == "update_profile":
+            detail = f[f"patch_{a.id}"].op("||")(f[f"inc_{a.id}"])
+        else:
+            detail = sa.func.jsonb_build_object(lit("segment"), sa.literal(a.params["segment"], sa.Text), type_=JSONB)
+        rows.append(
+            sa.select(
+                f.id,
+                sa.literal(step_key, sa.Text),
+                sa.literal(a.id, sa.Text),
+                f.visit,
+                f.workflow_id,
+                f.version,
+                f.customer_id,
+                lit(a.kind),
+                state,
+                reason,
+                f.at,
+                NOW,
+                detail,
+            ).where(f[condition_column(a)])
+        )
+    if not rows:
+        return None
+    names = [
+        "journey_id", "step_key", "action_id", "visit", "workflow_id", "version", "customer_id", "kind", "state", "reason", "at",
+        "recorded_at", "detail",
+    ]  # fmt: skip
+    new = pg_insert(workflow_action_logs).from_select(names, sa.union_all(*rows) if len(rows) > 1 else rows[0])
+    return new.on_conflict_do_nothing().returning(workflow_action_logs.c.journey_id).cte("action_log")
+
+
+def profile_writes(actions: Sequence[Action], facts: Any) -> sa.ColumnElement[Any] | None:
+    """A call of journeys.apply_profiles for all update_profile actions of the step together (rows of `facts` are one per customer)."""
+    mine = [a for a in actions if a.kind in PROFILE_KINDS]
+    if not mine:
+        return None
+    f = facts.c
+    empty = sa.cast(lit("{}"), JSONB)
+    patch = _all(sa.case((f[condition_column(a)], f[f"patch_{a.id}"]), else_=empty) for a in mine)
+    increment = _all(sa.case((f[condition_column(a)], f[f"inc_{a.id}"]), else_=empty) for a in mine)
+    call = sa.func.journeys.apply_profiles(
+        sa.func.array_agg(f.customer_id),
+        sa.func.array_agg(patch),
+        sa.func.array_agg(NOW),
+        sa.func.array_agg(increment),
+        type_=sa.BigInteger,
+    )
+    return sa.select(call).select_from(facts).where(sa.or_(*(f[condition_column(a)] for a in mine))).having(sa.func.count() > lit(0)).scalar_subquery()
+
+
+def _all(parts: Any) -> Any:
+    total = None
+    for part in parts:
+        total = part if total is None else total.op("||")(part)
+    return total
+
+
+def segment_writes(workflow: Workflow, actions: Sequence[Action], facts: Any) -> sa.ColumnElement[Any] | None:
+    """A call of journeys.apply_segments for all moves of the step, in the order of its actions."""
+    f = facts.c
+    rows = [
+        sa.select(
+            lit(n).label("n"),
+            sa.literal(a.params["segment"], sa.Text).label("segment"),
+            f.customer_id,
+            lit(SEGMENT_KINDS[a.kind]).label("change"),
+            f.at,
+        ).where(f[condition_column(a)])
+        for n, a in enumerate(actions)
+        if a.kind in SEGMENT_KINDS
+    ]
+    if not rows:
+        return None
+    m = (sa.union_all(*rows) if len(rows) > 1 else rows[0]).subquery("moves")
+    call = sa.func.journeys.apply_segments(
+        *(sa.func.array_agg(aggregate_order_by(column, m.c.n)) for column in (m.c.segment, m.c.customer_id, m.c.change, m.c.at)),
+        sa.literal(f"workflow {workflow.id}", sa.Text),
+        type_=sa.BigInteger,
+    )
+    return sa.select(call).select_from(m).having(sa.func.count() > lit(0)).scalar_subquery()

@@ -1,0 +1,85 @@
+"""Identities of statements, and the rows deploy writes so that the engine finds them: `workflow_steps`, `interests`.
+
+A uid is a hash of what a statement is compiled from, defaults left out: ten versions share the statements of what did not
+change, and a field added to the language later changes no uid. Targets count by name, not by content (loops!). The engine
+takes uids from the tables, never from here: a journey parked years ago finds its statement.
+"""
+
+from typing import Any
+
+from journey_pipelines.compiler.statement import uid_of
+from journey_pipelines.compiler.waits import wait_row
+from journey_pipelines.workflows.definition import Definition, canonical_json
+from journey_pipelines.workflows.model import EventWait, Model, Step
+
+
+def step_uid(definition: Definition, step: Step) -> int:
+    """The advance statement of a step."""
+    workflow = definition.workflow
+    around = {"workflow": workflow.id, "category": workflow.category, "topic": workflow.topic, "priority": workflow.priority}
+    return uid_of("step", canonical_json(around), _content(step), canonical_json(definition.catalogue))
+
+
+def arrival_uid(definition: Definition, step: Step) -> int:
+    """The statement for a journey that has just arrived, where the step needs one of its own; else the step's."""
+    uid = step_uid(definition, step)
+    return uid_of("arrive", str(uid)) if isinstance(step.wait, EventWait) and step.wait.since == "entry" else uid
+
+
+def goal_uid(definition: Definition) -> int:
+    """The goal's statement."""
+    assert definition.workflow.goal is not None
+    return uid_of("goal", definition.workflow.id, _content(definition.workflow.goal), canonical_json(definition.catalogue))
+
+
+def exit_uid(definition: Definition) -> int:
+    """The statements of all exit rules together; a rule `goal` holds what the goal says."""
+    workflow = definition.workflow
+    rules = [_content(rule) for rule in workflow.exit]
+    goal = _content(workflow.goal) if workflow.goal else ""
+    return uid_of("exit", workflow.id, *rules, goal, canonical_json(definition.catalogue))
+
+
+def entry_uid(definition: Definition) -> int:
+    """The entry statements of a workflow: one set, that of its current version."""
+    return uid_of("entry", definition.workflow.id)
+
+
+def _content(model: Model) -> str:
+    return canonical_json(model.model_dump(mode="json", exclude_defaults=True, exclude={"name", "position"}))
+
+
+def step_rows(definition: Definition, version: int) -> list[dict[str, Any]]:
+    """Rows of `workflow_steps` for a version."""
+    return [
+        {
+            "workflow_id": definition.workflow.id,
+            "version": version,
+            "step_key": step.id,
+            "position": position,
+            "step_uid": step_uid(definition, step),
+            "entry_uid": arrival_uid(definition, step),
+            **wait_row(step),
+        }
+        for position, step in enumerate(definition.workflow.steps)
+    ]
+
+
+def interest_rows(definition: Definition, *, current: bool) -> list[dict[str, Any]]:
+    """(event_type, kind, statement_uid, workflow_id) of a version; only the current one has entries."""
+    workflow = definition.workflow
+    found: list[tuple[str, int, set[str]]] = [
+        ("wake", step_uid(definition, step), set(step.wait.events)) for step in workflow.steps if isinstance(step.wait, EventWait)
+    ]
+    if workflow.goal:
+        found.append(("goal", goal_uid(definition), {workflow.goal.event}))
+    exits = {rule.event or (workflow.goal.event if workflow.goal else "") for rule in workflow.exit} - {""}
+    if exits:
+        found.append(("exit", exit_uid(definition), exits))
+    if current:
+        found.append(("entry", entry_uid(definition), {trigger.event for trigger in workflow.triggers if trigger.active}))
+    return [
+        {"event_type": event_type, "kind": kind, "statement_uid": uid, "workflow_id": workflow.id}
+        for kind, uid, types in found
+        for event_type in sorted(types)
+    ]

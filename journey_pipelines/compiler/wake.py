@@ -1,0 +1,108 @@
+"""Waits for events: the wake of a round's event, the look into history on arriving, and the belt before a timeout.
+
+All three ask the same question of an event: is it one of the wait's types, after the journey reached the step (or entered), not
+after the timeout, with the same match key, and is `when` true.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from journey_pipelines.compiler.batch import batch_events
+from journey_pipelines.compiler.scopes import context_of, event_scope, journey_scope, later, profile_of
+from journey_pipelines.compiler.statement import HIGH, LOW, ROUND, Statement, compile_statement, lit
+from journey_pipelines.expressions import compile_condition
+from journey_pipelines.store.tables import customer_events, customer_journeys
+from journey_pipelines.workflows.definition import Definition
+from journey_pipelines.workflows.model import EventWait, Step
+
+
+def accepts(
+    wait: EventWait,
+    event: Any,
+    journey: Any,
+    context: Any,
+    profile: Any,
+    brand: Mapping[str, Any],
+    types: Mapping[str, str],
+    *,
+    until: sa.ColumnElement[Any],
+) -> list[sa.ColumnElement[bool]]:
+    """Conditions on `event` (columns seq, type, occurred_at, payload, journey_id) for a journey that waits for it until `until`."""
+    since = (journey.c.entered_at, journey.c.entered_seq) if wait.since == "entry" else (journey.c.at, journey.c.at_seq)
+    where: list[sa.ColumnElement[bool]] = [
+        event.c.type.in_(wait.events),
+        later((event.c.occurred_at, event.c.seq), since),
+        event.c.occurred_at <= until,
+    ]
+    ours = sorted(t for t in wait.events if t.startswith("message."))
+    if ours and not wait.any:
+        where.append(sa.or_(event.c.type.not_in(ours), event.c.journey_id == journey.c.id))
+    if wait.match:
+        key = sa.literal(wait.match, sa.Text)
+        where.append(
+            sa.func.journeys.present(event.c.payload.op("->")(key)) == sa.func.journeys.present(context.c.event.op("->")(key))
+        )
+    if wait.when:
+        at = (event.c.occurred_at, event.c.seq)
+        scope = journey_scope(journey, profile, context, event_scope(event), at, brand, types)
+        where.append(compile_condition(wait.when, scope).sql)
+    return where
+
+
+def history_of_wait(
+    wait: EventWait, journey: Any, context: Any, profile: Any, brand: Mapping[str, Any], types: Mapping[str, str], until: Any, only: Any
+) -> sa.sql.expression.Lateral:
+    """The first event of the history that the wait accepts; `only` says for which journeys to look at all."""
+    e = customer_events.alias("e")
+    return (
+        sa.select(e.c.seq, e.c.type, e.c.occurred_at, e.c.payload)
+        .where(only, e.c.customer_id == journey.c.customer_id, *accepts(wait, e, journey, context, profile, brand, types, until=until))
+        .order_by(e.c.occurred_at, e.c.seq)
+        .limit(lit(1))
+        .lateral("belt")
+    )
+
+
+def wake_statement(definition: Definition, step: Step, step_uid: int, brand: Mapping[str, Any]) -> Statement:
+    """Journeys of any version at this step whose event came: due at once, at the event's place in time.
+
+    Held journeys are woken too: what happened is recorded, they go on when released.
+    """
+    assert isinstance(step.wait, EventWait)
+    b, t = batch_events, customer_journeys
+    j = (
+        sa.select(t)
+        .where(
+            t.c.customer_id == b.c.customer_id,
+            t.c.status == lit("active"),
+            t.c.step_uid == sa.literal_column(str(step_uid), sa.BigInteger),
+            t.c.arrived_seq.is_(None),
+        )
+        .offset(lit(0))
+        .lateral("j")
+    )
+    context, profile = context_of(j.c.id), profile_of(b.c.customer_id)
+    source: Any = b.join(j, sa.true())
+    if step.wait.match or step.wait.when:
+        source = source.outerjoin(context, sa.true()).outerjoin(profile, sa.true())
+    hit = (
+        sa.select(j.c.id, b.c.occurred_at, b.c.seq)
+        .select_from(source)
+        .where(b.c.round == ROUND, b.c.seq.between(LOW, HIGH))
+        .where(*accepts(step.wait, b, j, context, profile, brand, definition.catalogue, until=j.c.due_at))
+        .cte("hit")
+        .prefix_with("MATERIALIZED", dialect="postgresql")
+    )
+    woken = (
+        sa.update(t)
+        .where(t.c.id == hit.c.id)
+        .values(due_at=hit.c.occurred_at, due_seq=hit.c.seq, arrived_seq=hit.c.seq)
+        .returning(t.c.id)
+        .cte("woken")
+    )
+    return compile_statement(
+        f"{definition.workflow.id}/{step.id}: wake",
+        sa.select(sa.select(sa.func.count()).select_from(woken).scalar_subquery().label("woken")),
+    )

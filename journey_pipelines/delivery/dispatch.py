@@ -1,0 +1,219 @@
+"""The loop that sends what is due: gate, render, claim, send, mark, until nothing was due for a while or the time is over.
+
+Several dispatchers may run at once, on this machine or others: claims exclude each other in the database, and nothing here is needed to
+know what was sent. Whatever kills one between any two lines, the ledger says what the next has to do (docs: delivery states).
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from journey_pipelines.delivery.channel import Channel
+from journey_pipelines.delivery.claim import LEASE
+from journey_pipelines.delivery.failpoints import failpoint
+from journey_pipelines.delivery.gate import Consent, unsent
+from journey_pipelines.delivery.lane import Lane, Sent, wait_for
+from journey_pipelines.delivery.policies import DeliveryPolicies, read_policies
+from journey_pipelines.delivery.render import Renderer
+from journey_pipelines.delivery.report import DispatchReport
+from journey_pipelines.delivery.rescue import rescue
+from journey_pipelines.delivery.settle import Settled, mark, settle
+from journey_pipelines.delivery.timing import read_clock
+from journey_pipelines.store.hashes import SHARDS
+from journey_pipelines.store.tables import messages
+
+# Wall seconds
+POLL = 0.2
+RESCUE_EVERY = 5.0
+# A short loss of the database must not turn known outcomes into doubts: they are marked again until the lease is over
+MARK_PAUSES = (0.2, 1.0, 3.0, 8.0, 20.0)
+FEWEST_SHARDS = 8
+
+
+def dispatch(
+    engine: sa.Engine,
+    channels: Mapping[str, Channel],
+    *,
+    consent: Consent,
+    budget: float = 45.0,
+    linger: float = 10.0,
+    batch_size: int = 500,
+    now: datetime | None = None,
+) -> DispatchReport:
+    """Send what is due. `budget` and `linger` in seconds of wall time: it ends after `budget`, or when nothing was due for `linger`.
+
+    `channels`: by the ledger's channel name; messages of other channels stay planned and are counted in `not_configured`. `consent`: channel ->
+    predicate over a row of customer_profiles. `now`: the time in place of the clock's. `batch_size`: at most so many in one claim; a channel's
+    capability may ask for less. The channels stay open; closing them is the caller's.
+    """
+    return _Dispatcher(engine, channels, consent, batch_size, now).run(budget, linger)
+
+
+class _Dispatcher:
+    def __init__(self, engine: sa.Engine, channels: Mapping[str, Channel], consent: Consent, batch_size: int, now: datetime | None) -> None:
+        self._engine = engine
+        self._now = now
+        self._lanes = [Lane(channel, consent, batch_size) for channel in channels.values()]
+        self._idempotent = [lane.name for lane in self._lanes if lane.channel.capability.idempotency == "key"]
+        self._policies = DeliveryPolicies()
+        self._renderer = Renderer(self._policies)
+        self._report = DispatchReport()
+        self._chance = random.Random()  # noqa: S311 -- spreads retries, keeps no secret
+        self._width = SHARDS
+        self._next_rescue = 0.0
+
+    def run(self, budget: float, linger: float) -> DispatchReport:
+        end = time.monotonic() + budget
+        last_work = time.monotonic()
+        with self._engine.begin() as conn:
+            self._policies = read_policies(conn)
+        self._renderer = Renderer(self._policies)
+        self._report.stopped_reason = "idle" if self._lanes else "no channel"
+        try:
+            while self._lanes:
+                if self._turn():
+                    last_work = time.monotonic()
+                elif not any(lane.busy for lane in self._lanes) and time.monotonic() - last_work >= linger:
+                    break
+                else:
+                    wait_for(self._lanes, POLL)
+                if time.monotonic() >= end:
+                    self._report.stopped_reason = "budget"
+                    break
+        finally:
+            self._finish()
+        self._count_unconfigured()
+        return self._report
+
+    def _turn(self) -> bool:
+        """One look at everything; True when something moved."""
+        moved = self._mark_finished()
+        self._rescue()
+        for lane in self._lanes:
+            if lane.open:
+                moved = self._feed(lane) or moved
+        return moved
+
+    def _feed(self, lane: Lane) -> bool:
+        """Gate, render and claim one batch."""
+        report = self._report
+        if not lane.due:
+            with self._engine.begin() as conn:
+                now = read_clock(conn, self._now).now
+                due, suppressed = lane.ledger.due(conn, now, self._shards())
+            failpoint("after_gate")
+            lane.due.extend(due)
+            report.suppressed.update(suppressed)
+        ids = lane.take()
+        if not ids:
+            return False
+        with self._engine.begin() as conn:
+            now = read_clock(conn, self._now).now
+            rows = lane.ledger.details(conn, ids)
+            self._renderer.load(conn, rows)
+        prepared = self._renderer.prepare(rows, now)
+        failpoint("after_render")
+        if not prepared:
+            return bool(suppressed) if not lane.due and rows == [] else False
+        with self._engine.begin() as conn:
+            claims = lane.ledger.claim(conn, read_clock(conn, self._now), prepared)
+        failpoint("after_claim")
+        report.claimed += len(claims.claimed)
+        report.suppressed.update(claims.suppressed)
+        report.failed += claims.failed
+        self._adapt(lost=claims.lost, of=len(prepared), lane=lane)
+        if claims.claimed:
+            lane.start(claims.claimed)
+        return bool(claims.claimed or claims.suppressed or claims.failed)
+
+    def _shards(self) -> list[int]:
+        return sorted(self._chance.sample(range(SHARDS), self._width))
+
+    def _adapt(self, *, lost: int, of: int, lane: Lane) -> None:
+        """Two dispatchers that keep preparing the same messages take fewer shards each, at random, until they no longer meet."""
+        if lost * 4 > of:
+            self._width = max(FEWEST_SHARDS, self._width // 2)
+            lane.due.clear()
+        elif lost == 0:
+            self._width = min(SHARDS, self._width * 2)
+
+    def _mark_finished(self) -> bool:
+        finished = [(lane, sent) for lane in self._lanes for sent in lane.finished()]
+        for lane, sent in finished:
+            self._mark(lane, sent)
+        return bool(finished)
+
+    def _mark(self, lane: Lane, sent: Sent) -> None:
+        failpoint("before_mark")
+        pauses = iter(MARK_PAUSES)
+        while True:
+            try:
+                with self._engine.begin() as conn:
+                    clock = read_clock(conn, self._now)
+                    idempotency = lane.channel.capability.idempotency
+                    settled = [
+                        settle(message, outcome, idempotency, self._policies.retry, clock, self._chance)
+                        for message, outcome in zip(*sent, strict=True)
+                    ]
+                    marked = mark(conn, clock.now, settled)
+                break
+            except (sa.exc.OperationalError, sa.exc.InterfaceError, RuntimeError):
+                pause = next(pauses, None)
+                if pause is None:
+                    raise
+                time.sleep(pause)
+        failpoint("after_mark")
+        for one in settled:
+            self._count(one, fenced=one.id not in marked)
+
+    def _count(self, one: Settled, *, fenced: bool) -> None:
+        report = self._report
+        if fenced:
+            report.fenced += 1
+        elif one.state in ("retry", "planned"):
+            if one.attempt_spent:
+                report.retried += 1
+            else:
+                report.postponed += 1
+        else:
+            setattr(report, one.state, getattr(report, one.state) + 1)
+
+    def _rescue(self) -> None:
+        if time.monotonic() < self._next_rescue:
+            return
+        self._next_rescue = time.monotonic() + RESCUE_EVERY
+        with self._engine.begin() as conn:
+            clock = read_clock(conn, self._now)
+            found = rescue(conn, clock, idempotent=self._idempotent, attempts=self._policies.retry.attempts)
+        self._report.rescued += found.retried + found.proved
+        self._report.in_doubt += found.in_doubt
+        self._report.dead += found.dead
+        if found.expired:
+            self._report.suppressed["expired"] += found.expired
+
+    def _finish(self) -> None:
+        """Wait for what is being sent and mark it: a run that is told to stop leaves no doubts behind."""
+        end = time.monotonic() + LEASE
+        while any(lane.busy for lane in self._lanes) and time.monotonic() < end:
+            wait_for(self._lanes, POLL)
+            self._mark_finished()
+        for lane in self._lanes:
+            if lane.trouble is not None:
+                self._report.trouble[lane.name] = lane.trouble
+            lane.close()
+
+    def _count_unconfigured(self) -> None:
+        names = [lane.name for lane in self._lanes]
+        with self._engine.begin() as conn:
+            now = read_clock(conn, self._now).now
+            rows = conn.execute(
+                sa.select(messages.c.channel, sa.func.count())
+                .where(unsent(messages), messages.c.send_after <= now, messages.c.channel.not_in(names))
+                .group_by(messages.c.channel)
+            ).all()
+        self._report.not_configured = {channel: count for channel, count in rows}

@@ -1,0 +1,48 @@
+"""Route, first half: events leave the inbox, into the history and into the batch's rounds, exactly once (architecture.md, D7)."""
+
+from typing import Any
+
+from journey_pipelines.engine.batch import ROUNDS_PER_CUSTOMER, Batch
+from journey_pipelines.engine.bisect import DataError, attempt
+from journey_pipelines.engine.statements import run_fixed
+
+
+def take(batch: Batch) -> int:
+    """Take a prefix of every shard's inbox; returns the number of rows that make rounds."""
+    per_shard = max(ROUNDS_PER_CUSTOMER, -(-batch.size // len(batch.shards)))
+    counts, wrong = attempt(batch.conn, lambda: _take(batch, batch.shards, per_shard))
+    if wrong is not None:
+        return sum(_take_around(batch, shard, per_shard) for shard in batch.shards)
+    return _count(batch, counts)
+
+
+def _take(batch: Batch, shards: list[int], per_shard: int) -> dict[str, Any]:
+    values = {"now": batch.now, "shards": shards, "per_shard": per_shard, "per_customer": ROUNDS_PER_CUSTOMER}
+    return dict(run_fixed(batch.conn, "take", values).mappings().one())
+
+
+def _count(batch: Batch, counts: dict[str, Any]) -> int:
+    report = batch.report
+    report.rows_in += counts["taken"]
+    report.quarantined += counts["quarantined"]
+    report.routed += counts["routed"]
+    report.lag_seconds = max(report.lag_seconds, counts["lag_seconds"] or 0.0)
+    in_rounds: int = counts["in_rounds"]
+    return in_rounds
+
+
+def _take_around(batch: Batch, shard: int, per_shard: int) -> int:
+    """A shard whose prefix cannot be taken as a whole: halve the prefix; a single row that fails goes to quarantine."""
+    wrong: DataError | None
+    while True:
+        counts, wrong = attempt(batch.conn, lambda: _take(batch, [shard], per_shard))
+        if wrong is None:
+            return _count(batch, counts)
+        if per_shard == 1:
+            break
+        per_shard //= 2
+    values = {"shard": shard, "now": batch.now, "sqlstate": wrong.sqlstate, "error": wrong.message}
+    run_fixed(batch.conn, "refuse_oldest", values)
+    batch.report.rows_in += 1
+    batch.report.quarantined += 1
+    return 0

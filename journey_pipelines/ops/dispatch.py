@@ -1,0 +1,64 @@
+"""Dispatch: send what is due, and report it as a materialization of the send ledger."""
+
+# No `from __future__ import annotations` here: Dagster reads the annotations of what it decorates.
+
+from contextlib import ExitStack
+
+import dagster as dg
+from pydantic import Field
+
+from journey_pipelines.assets.external import MESSAGES
+from journey_pipelines.delivery.dispatch import DispatchReport, dispatch
+from journey_pipelines.engine.policies import consent_predicates
+from journey_pipelines.resources import EngineResource
+from journey_pipelines.settings import settings
+
+
+class DispatchConfig(dg.Config):
+    """How long a dispatch works and how much it claims at once."""
+
+    budget_seconds: float = Field(
+        default=45.0, gt=0, le=75, description="The run ends after this time; what is left is the next one's. dagster/max_runtime is 90 s."
+    )
+    linger_seconds: float = Field(
+        default=10.0, ge=0, description="The run ends when nothing was due for this time. Less means more runs, each 2-6 s late at its start."
+    )
+    batch_size: int = Field(
+        default=500,
+        gt=0,
+        le=5_000,
+        description="Messages claimed at once. What was claimed and not sent when a process dies waits for its lease to end, or is in doubt.",
+    )
+
+
+@dg.op(description="Claims messages that are due, sends them, and records one outcome per message.")
+def send_due_messages(context: dg.OpExecutionContext, config: DispatchConfig, journeys_engine: EngineResource) -> None:
+    # here, because the HTTP clients take 0.6 s to import and every process of the code location would pay for them
+    from journey_pipelines.delivery.channels.configure import channels_from_settings
+
+    engine = journeys_engine.engine
+    with engine.connect() as conn:
+        consent = consent_predicates(conn)
+    with ExitStack() as stack:
+        channels = channels_from_settings(settings())
+        for channel in channels.values():
+            stack.callback(channel.close)
+        report = dispatch(
+            engine, channels, consent=consent, budget=config.budget_seconds, linger=config.linger_seconds, batch_size=config.batch_size
+        )
+    context.log_event(dg.AssetMaterialization(asset_key=MESSAGES, metadata=headlines(report)))
+
+
+def headlines(report: DispatchReport) -> dict[str, int | float | str]:
+    """The run's figures, the headline first; `suppressed_<reason>` one by one, so that each is charted."""
+    suppressed = {f"suppressed_{reason}": count for reason, count in sorted(report.suppressed.items())}
+    return {
+        "rows_in": report.claimed,
+        "rows_out": report.accepted,
+        "suppressed": sum(report.suppressed.values()),
+        "retried": report.retried,
+        "failed": report.failed,
+        "in_doubt": report.in_doubt,
+        "stopped_reason": report.stopped_reason,
+        **suppressed,
+    }

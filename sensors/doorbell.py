@@ -1,0 +1,78 @@
+"""The doorbell itself: the question to ask, the job to request, and when a run that is already there makes a new one needless."""
+
+# No `from __future__ import annotations` here: Dagster reads the annotations of what it decorates.
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import dagster as dg
+import sqlalchemy as sa
+from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from journey_pipelines.resources import EngineResource
+
+Question = Callable[[sa.Connection, datetime], bool]
+Job = dg.JobDefinition | UnresolvedAssetJobDefinition
+
+# The daemon's loop is 5 s; with an interval of 5 every second loop would come a moment too early and be skipped
+INTERVAL_SECONDS = 4
+
+# A run that has not started by then never will: the monitor gives it up after 60 s
+STARTING_SECONDS = 90
+
+# A run that has been going for so long is at the end of its budget of 45 s, or its process is dead and nobody has noticed yet
+GOING_SECONDS = 60
+
+# The busiest backlogs hand over: a run takes 2-6 s to start, so the next one is requested while the last still works.
+# The others wait longer, so that the doorbells of one job do not all ring at that moment.
+HAND_OVER_SECONDS = 36
+
+
+def doorbell(
+    name: str,
+    description: str,
+    job: Job,
+    question: Question,
+    *,
+    waiting: str,
+    status: dg.DefaultSensorStatus,
+    going_seconds: int = GOING_SECONDS,
+) -> dg.SensorDefinition:
+    """A sensor that requests `job` when `question` says yes, unless a run of that job is there to answer it.
+
+    `waiting` names the backlog in the reason of a skipped tick. The tick fails with the database's message where that does not answer in 10 s.
+    """
+
+    @dg.sensor(name=name, description=description, job=job, minimum_interval_seconds=INTERVAL_SECONDS, default_status=status)
+    def ring(context: dg.SensorEvaluationContext, journeys_engine: EngineResource) -> dg.RunRequest | dg.SkipReason:
+        if reason := answered(context.instance, job.name, going_seconds):
+            return dg.SkipReason(reason)
+        with journeys_engine.ask() as (conn, now):
+            if not question(conn, now):
+                return dg.SkipReason(f"no {waiting} at {now.isoformat(timespec='seconds')}")
+        return dg.RunRequest(tags={"journeys/doorbell": name})
+
+    return ring
+
+
+def answered(instance: DagsterInstance, job_name: str, going_seconds: int) -> str | None:
+    """Why no further run of the job is needed, or None.
+
+    A queued run counts whatever its age: it has no process that could have died, and more runs in the queue would not help. One that is
+    going counts only while it is young, since a run whose process was killed stays STARTED until the monitor finds out.
+    """
+    wall = time.time()
+    unfinished = [DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
+    for record in instance.get_run_records(RunsFilter(job_name=job_name, statuses=unfinished), limit=20):
+        run = record.dagster_run
+        if run.status == DagsterRunStatus.QUEUED:
+            return f"run {run.run_id[:8]} of {job_name} is queued"
+        if run.status == DagsterRunStatus.STARTED:
+            age = wall - (record.start_time or record.create_timestamp.timestamp())
+            if age < going_seconds:
+                return f"run {run.run_id[:8]} of {job_name} has been going for {age:.0f} s and takes what comes"
+        elif wall - record.update_timestamp.timestamp() < STARTING_SECONDS:
+            return f"run {run.run_id[:8]} of {job_name} is starting"
+    return None

@@ -1,0 +1,187 @@
+"""Doorbells: they ring when there is work and nobody on the way to do it, on a real database."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRunStatus
+
+DRAIN = "drain_journeys"
+SENSORS = {
+    "inbox_doorbell": DRAIN,
+    "segment_changes_doorbell": DRAIN,
+    "due_journeys_doorbell": DRAIN,
+    "outbox_doorbell": "dispatch_messages",
+}
+BACKLOGS = {
+    "inbox_doorbell": "INSERT INTO journeys.event_inbox (customer_id, type) VALUES ('ann', 'user_registered')",
+    "segment_changes_doorbell": "INSERT INTO journeys.segment_changes (segment_id, customer_id, change) VALUES ('vip', 'ann', 'enter')",
+    "due_journeys_doorbell": """
+        INSERT INTO journeys.customer_journeys
+               (workflow_id, version, customer_id, shard, trigger_id, step_key, step_uid, at, at_seq, due_at, due_seq, entered_at, entered_seq)
+        SELECT 'hello', 1, 'ann', 0, 'registered', 'later', 1, t, 1, t, 1, t, 1 FROM (SELECT journeys.clock_now() - interval '1 second' AS t) x""",
+    "outbox_doorbell": """
+        INSERT INTO journeys.messages
+               (message_key, journey_id, step_key, action_id, visit, slot, workflow_id, workflow_version, customer_id, shard, channel, category,
+                planned_at, created_at, send_after, expires_at, state, updated_at)
+        SELECT 'k', 1, 'hello', 'send_email', 1, '', 'hello', 1, 'ann', 0, 'email', 'marketing', t, t, t, t + interval '1 day', 'planned', t
+          FROM (SELECT journeys.clock_now() - interval '1 second' AS t) x""",
+}
+LATER = {
+    "inbox_doorbell": "UPDATE journeys.event_inbox SET occurred_at = occurred_at + interval '1 day', received_at = received_at + interval '1 day'",
+    "segment_changes_doorbell": "UPDATE journeys.segment_changes SET occurred_at = occurred_at + interval '1 day'",
+    "due_journeys_doorbell": "UPDATE journeys.customer_journeys SET due_at = due_at + interval '1 day'",
+    "outbox_doorbell": "UPDATE journeys.messages SET send_after = send_after + interval '1 day'",
+}
+
+
+def tick(definitions: dg.Definitions, instance: DagsterInstance, name: str) -> dg.RunRequest | dg.SkipReason:
+    """What one tick of the sensor answers."""
+    sensor = definitions.resolve_sensor_def(name)
+    with dg.build_sensor_context(instance=instance, definitions=definitions, resources=dict(definitions.resources or {})) as context:
+        data = sensor.evaluate_tick(context)
+    assert data.dynamic_partitions_requests in (None, [])
+    if data.run_requests:
+        (request,) = data.run_requests
+        return request
+    return dg.SkipReason(data.skip_message)
+
+
+def start_run(definitions: dg.Definitions, instance: DagsterInstance, job: str, status: DagsterRunStatus, seconds_ago: float = 0.0) -> str:
+    """A run of the job as a killed or living process leaves it in the instance."""
+    run = instance.create_run_for_job(definitions.resolve_job_def(job), status=DagsterRunStatus.NOT_STARTED)
+    steps = {
+        DagsterRunStatus.QUEUED: [DagsterEventType.RUN_ENQUEUED],
+        DagsterRunStatus.STARTING: [DagsterEventType.RUN_STARTING],
+        DagsterRunStatus.STARTED: [DagsterEventType.RUN_STARTING, DagsterEventType.RUN_START],
+    }[status]
+    for event_type in steps:
+        event = DagsterEvent(event_type_value=event_type.value, job_name=job)
+        instance.report_dagster_event(event, run.run_id, timestamp=time.time() - seconds_ago)
+    assert instance.get_run_by_id(run.run_id).status == status
+    return run.run_id
+
+
+@pytest.mark.parametrize("name", SENSORS)
+def test_it_rings_for_work_that_is_there(name: str, definitions: dg.Definitions, instance: DagsterInstance, db: sa.Engine) -> None:
+    assert isinstance(tick(definitions, instance, name), dg.SkipReason)
+    with db.begin() as conn:
+        conn.execute(sa.text(BACKLOGS[name]))
+    request = tick(definitions, instance, name)
+    assert isinstance(request, dg.RunRequest)
+    assert request.run_key is None
+    assert sum(len(k) + len(v) for k, v in request.tags.items()) < 1000
+    assert "ann" not in str(request)
+
+
+@pytest.mark.parametrize("name", SENSORS)
+def test_it_does_not_ring_for_what_is_not_due_yet(name: str, definitions: dg.Definitions, instance: DagsterInstance, db: sa.Engine) -> None:
+    with db.begin() as conn:
+        conn.execute(sa.text(BACKLOGS[name]))
+        conn.execute(sa.text(LATER[name]))
+    answer = tick(definitions, instance, name)
+    assert isinstance(answer, dg.SkipReason)
+    assert answer.skip_message.startswith("no ")
+
+
+@pytest.mark.parametrize("name", SENSORS)
+@pytest.mark.parametrize("status", [DagsterRunStatus.QUEUED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED])
+def test_a_run_that_is_there_is_enough(
+    name: str, status: DagsterRunStatus, definitions: dg.Definitions, instance: DagsterInstance, db: sa.Engine
+) -> None:
+    with db.begin() as conn:
+        conn.execute(sa.text(BACKLOGS[name]))
+    run_id = start_run(definitions, instance, SENSORS[name], status)
+    answer = tick(definitions, instance, name)
+    assert isinstance(answer, dg.SkipReason)
+    assert run_id[:8] in answer.skip_message
+
+
+@pytest.mark.parametrize("name", SENSORS)
+def test_a_dead_run_that_still_says_started_does_not_block_the_next(
+    name: str, definitions: dg.Definitions, instance: DagsterInstance, db: sa.Engine
+) -> None:
+    with db.begin() as conn:
+        conn.execute(sa.text(BACKLOGS[name]))
+    start_run(definitions, instance, SENSORS[name], DagsterRunStatus.STARTED, seconds_ago=91)
+    assert isinstance(tick(definitions, instance, name), dg.RunRequest)
+
+
+def test_a_run_of_another_job_is_no_answer(definitions: dg.Definitions, instance: DagsterInstance, db: sa.Engine) -> None:
+    with db.begin() as conn:
+        conn.execute(sa.text(BACKLOGS["inbox_doorbell"]))
+    start_run(definitions, instance, "dispatch_messages", DagsterRunStatus.STARTED)
+    assert isinstance(tick(definitions, instance, "inbox_doorbell"), dg.RunRequest)
+
+
+def test_it_rings_again_at_the_next_tick_when_a_run_failed(definitions: dg.Definitions, instance: DagsterInstance, db: sa.Engine) -> None:
+    with db.begin() as conn:
+        conn.execute(sa.text(BACKLOGS["inbox_doorbell"]))
+    run_id = start_run(definitions, instance, DRAIN, DagsterRunStatus.STARTED)
+    instance.report_run_failed(instance.get_run_by_id(run_id))
+    assert isinstance(tick(definitions, instance, "inbox_doorbell"), dg.RunRequest)
+
+
+def test_a_send_nobody_came_back_from_rings_the_outbox(definitions: dg.Definitions, instance: DagsterInstance, db: sa.Engine) -> None:
+    with db.begin() as conn:
+        conn.execute(sa.text(BACKLOGS["outbox_doorbell"]))
+        conn.execute(sa.text("UPDATE journeys.messages SET state = 'sending', lease_until = :until"), {"until": datetime.now(UTC) + timedelta(hours=1)})
+    assert isinstance(tick(definitions, instance, "outbox_doorbell"), dg.SkipReason)
+    with db.begin() as conn:
+        conn.execute(sa.text("UPDATE journeys.messages SET lease_until = :until"), {"until": datetime.now(UTC) - timedelta(seconds=1)})
+    assert isinstance(tick(definitions, instance, "outbox_doorbell"), dg.RunRequest)
+
+
+@pytest.mark.parametrize(
+    ("name", "index"), [("inbox_doorbell", "event_inbox_order"), ("due_journeys_doorbell", "customer_journeys_due"), ("outbox_doorbell", "messages_outbox")]
+)
+def test_the_question_reads_an_index(name: str, index: str, db: sa.Engine) -> None:
+    from journey_pipelines.engine import doorbells
+
+    ask = {
+        "inbox_doorbell": doorbells.inbox_waiting,
+        "due_journeys_doorbell": doorbells.journeys_due,
+        "outbox_doorbell": doorbells.messages_waiting,
+    }[name]
+    asked: list[tuple[str, object]] = []
+    with db.begin() as conn:
+        sa.event.listen(conn, "before_cursor_execute", lambda c, cursor, statement, values, context, many: asked.append((statement, values)))
+        ask(conn, datetime.now(UTC))
+        statement, values = asked[0]
+        conn.execute(sa.text("SET LOCAL enable_seqscan = off"))
+        plan = "\n".join(row[0] for row in conn.exec_driver_sql(f"EXPLAIN {statement}", values))
+    assert f"using {index} " in plan
+    assert "Sort" not in plan
+
+
+def test_a_database_that_does_not_answer_fails_the_tick_in_one_sentence(definitions: dg.Definitions, instance: DagsterInstance) -> None:
+    from journey_pipelines.definitions import build_definitions
+    from journey_pipelines.resources import ENGINE, EngineResource
+
+    nowhere = build_definitions(overrides={ENGINE: EngineResource(database_url="postgresql://nobody:secret@127.0.0.1:1/none")})
+    with pytest.raises(dg.DagsterError) as failure:
+        tick(nowhere, instance, "inbox_doorbell")
+    cause = failure.value.__cause__
+    assert type(cause).__name__ == "DatabaseUnavailable"
+    assert "127.0.0.1:1" in str(cause)
+    assert "secret" not in str(cause)
+    assert "\n" not in str(cause)
+
+
+def test_sensors_wait_for_someone_to_start_them(definitions: dg.Definitions) -> None:
+    for name in SENSORS:
+        sensor = definitions.resolve_sensor_def(name)
+        assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
+        assert sensor.minimum_interval_seconds <= 4
+
+
+def test_the_demo_starts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    from journey_pipelines.definitions import build_definitions
+
+    monkeypatch.setenv("JOURNEYS_SENSORS", "running")
+    running = build_definitions()
+    assert all(running.resolve_sensor_def(name).default_status == dg.DefaultSensorStatus.RUNNING for name in SENSORS)
