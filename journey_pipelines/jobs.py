@@ -13,7 +13,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from journey_pipelines.assets.external import JOURNEY_ADVANCEMENTS, JOURNEY_ENTRIES, ROUTED_EVENTS
 from journey_pipelines.ops.dispatch import send_due_messages
-from journey_pipelines.ops.retire import HOT, LANE_TAG, delete_old_runs
+from journey_pipelines.ops.retire import HOT, LANE_TAG, retire_hot_runs
 
 # Twice the budget of a drain: a run that is still there after it hangs
 HOT_TAGS = {LANE_TAG: HOT, "dagster/max_runtime": "90"}
@@ -59,7 +59,7 @@ def deploy_job(workflows: Sequence[dg.AssetKey]) -> UnresolvedAssetJobDefinition
 
 def check_job(checks: Sequence[dg.AssetChecksDefinition]) -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
-        "check_engine",
+        "check_journeys",
         selection=dg.AssetSelection.checks(*checks),
         description="Looks for duplicates, overdue work and stuck journeys.",
         executor_def=dg.in_process_executor,
@@ -69,7 +69,7 @@ def check_job(checks: Sequence[dg.AssetChecksDefinition]) -> UnresolvedAssetJobD
 
 def report_job(reports: Sequence[dg.AssetsDefinition]) -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
-        "make_reports",
+        "report_journeys",
         selection=dg.AssetSelection.assets(*reports),
         description="Computes the reports of a day, or of a range of days in one run.",
         executor_def=dg.in_process_executor,
@@ -87,6 +87,6 @@ def retire_job() -> dg.JobDefinition:
         tags=UPKEEP_TAGS,
     )
     def retire_runs() -> None:
-        delete_old_runs()
+        retire_hot_runs()
 
     return retire_runs

@@ -24,7 +24,7 @@ def report_schedule(job: UnresolvedAssetJobDefinition, days: dg.DailyPartitionsD
     zone, first = days.timezone, days.start.date()
 
     @dg.schedule(
-        name="nightly_reports",
+        name="nightly_journey_reports",
         job=job,
         cron_schedule=REPORTS_AT,
         execution_timezone=zone,
@@ -44,7 +44,7 @@ def report_schedule(job: UnresolvedAssetJobDefinition, days: dg.DailyPartitionsD
 
 def retire_schedule(job: dg.JobDefinition, status: dg.DefaultScheduleStatus) -> dg.ScheduleDefinition:
     return dg.ScheduleDefinition(
-        name="nightly_retirement",
+        name="nightly_run_retirement",
         job=job,
         cron_schedule=RETIRE_AT,
         default_status=status,
@@ -54,7 +54,7 @@ def retire_schedule(job: dg.JobDefinition, status: dg.DefaultScheduleStatus) -> 
 
 def check_schedule(job: UnresolvedAssetJobDefinition, status: dg.DefaultScheduleStatus) -> dg.ScheduleDefinition:
     return dg.ScheduleDefinition(
-        name="regular_checks",
+        name="regular_journey_checks",
         job=job,
         cron_schedule=CHECKS_AT,
         default_status=status,

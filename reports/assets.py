@@ -88,16 +88,16 @@ def report_assets(zone: str = "UTC") -> list[dg.AssetsDefinition]:
         latest = made[-1]
         figures = latest.headline
         made_of = {
-            WORKFLOW_METRICS: (figures, "workflow_metrics"),
-            STEP_FUNNEL: ({"entered": figures["entered"], "waiting": figures["active"]}, "step_funnel"),
-            PAGE: ({"entered": figures["entered"], "workflows": figures["workflows"]}, "page"),
+            WORKFLOW_METRICS: (figures, latest.tables["workflow_metrics"]),
+            STEP_FUNNEL: ({"entered": figures["entered"], "waiting": figures["active"]}, latest.tables["step_funnel"]),
+            PAGE: ({"entered": figures["entered"], "workflows": figures["workflows"]}, latest.page),
         }
         for key, (numbers, file) in made_of.items():
             metadata: dict[str, dg.MetadataValue] = {name: dg.MetadataValue.int(n) for name, n in numbers.items()}
             metadata["day"] = dg.MetadataValue.text(latest.day.isoformat())
             metadata["days"] = dg.MetadataValue.int(len(made))
             metadata["days_not_final"] = dg.MetadataValue.int(sum(not report.is_final for report in made))
-            metadata["file"] = dg.MetadataValue.path(str(latest.paths[file].resolve()))
+            metadata["file"] = dg.MetadataValue.path(str(file.resolve()))
             yield dg.MaterializeResult(asset_key=key, metadata=metadata)
 
     return [daily_reports]

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from journey_pipelines.settings import settings
 from journey_pipelines.store import report_tables as tables
+from journey_pipelines.store.tables import deployment
 from reports import days as calendar
 from reports.days import ReportDayError, Span
 from reports.final import openness
@@ -32,22 +33,33 @@ HEADLINE = (
 
 @dataclass(frozen=True)
 class ReportResult:
-    """What was made. ``paths``: page, workflow_metrics, step_funnel; ``headline``: the day's figures over all workflows, counts."""
+    """What was made. ``tables``: name of the table -> its CSV; ``headline``: the day's counts over all workflows, most asked for first."""
 
     day: date
     is_final: bool
-    paths: dict[str, Path]
+    page: Path
+    tables: dict[str, Path]
     headline: dict[str, int]
 
+    @property
+    def paths(self) -> list[Path]:
+        """Every file, the page first."""
+        return [self.page, *self.tables.values()]
 
-def build_reports(engine: sa.Engine, day: date, *, now: datetime, zone: str = "UTC", folder: Path | None = None) -> ReportResult:
+
+def build_reports(
+    engine: sa.Engine, day: date | None = None, *, now: datetime, zone: str | None = None, folder: Path | None = None
+) -> ReportResult:
     """Report the local day ``day`` of ``zone``: its partition in the tables, and CSV and HTML under ``folder/<day>/``.
 
-    ``now`` (aware) only decides what is final: unchanged tables give the same bytes. ``folder`` None = the settings' reports folder.
+    ``now`` (aware) only decides what is final: unchanged tables give the same bytes. None: ``day`` = the day of ``now``, ``zone`` = the
+    default zone of the deployed policies (UTC where nothing is deployed), ``folder`` = the reports folder of the settings.
     Raises `ReportDayError` for a day that has not begun at ``now`` or a zone that does not exist; then nothing is written.
     """
     if now.tzinfo is None:
         raise ReportDayError(f"report time: expected a time with its zone, got {now.isoformat()}")
+    zone = zone or _deployed_zone(engine)
+    day = day or calendar.day_of(now, zone)
     one_day = calendar.span(day, day, zone)
     if now < one_day.from_at:
         raise ReportDayError(
@@ -74,15 +86,20 @@ def build_reports(engine: sa.Engine, day: date, *, now: datetime, zone: str = "U
         store_day(conn, one_day, zone, state.is_final, frames)
 
     home = (folder or settings().reports) / day.isoformat()
-    paths = {table.name: write_file(home / f"{table.name}.csv", csv_text(day, frame)) for table, frame in frames.items()}
-    page = render_page(window, zone, now < one_day.to_at, state, _views(ledger, window, last))
-    paths["page"] = write_file(home / "report.html", page)
-    return ReportResult(day, state.is_final, paths, headline_figures(metrics))
+    files = {table.name: write_file(home / f"{table.name}.csv", csv_text(day, frame)) for table, frame in frames.items()}
+    page = write_file(home / "report.html", render_page(window, zone, now < one_day.to_at, state, _views(ledger, window, last)))
+    return ReportResult(day, state.is_final, page, files, headline_figures(metrics))
 
 
 def headline_figures(metrics: pd.DataFrame) -> dict[str, int]:
     """The sums over all workflows that people ask for first, in that order."""
     return {name: total(metrics, name) for name in HEADLINE} | {"workflows": metrics["workflow_id"].nunique()}
+
+
+def _deployed_zone(engine: sa.Engine) -> str:
+    with engine.connect() as conn:
+        zone: str | None = conn.execute(sa.select(deployment.c.policies["zone"].astext)).scalar_one()
+    return zone or "UTC"
 
 
 def _views(ledger: Ledger, window: Span, last: int) -> tuple[WorkflowView, ...]:

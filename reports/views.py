@@ -153,7 +153,8 @@ def _funnel(steps: pd.DataFrame, entered: int, names: Mapping[str, str]) -> tupl
         left = [f"{count(n)} {_exit_words(reason)}" for reason, n in _by_size(row["exits_by_reason"]) if reason != "goal"]
         if left:
             sentences[-1] = left[0] if len(left) == 1 else f"{sentences[-1]} ({', '.join(left)})"
-        if row["median_seconds"] is not None:
+        # a step that nobody waits at takes no time, which is not worth a word
+        if row["p90_seconds"]:
             median, p90 = duration(row["median_seconds"]), duration(row["p90_seconds"])
             sentences.append(f"median time here {median}" + (f", 9 of 10 within {p90}" if p90 != median else ""))
         branches = () if len(row["branches"]) < 2 else tuple(_way(to, n, row["passed"], names) for to, n in _by_size(row["branches"]))

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import dagster as dg
+from datetime import datetime
 
-from journey_pipelines.engine.doorbells import sources_waiting
+import dagster as dg
+import sqlalchemy as sa
+
+from journey_pipelines.intake.sources import sources_waiting
 from sensors.doorbell import Job, doorbell
 
 
 def sources_sensor(job: Job, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     return doorbell(
         "sources_doorbell",
-        "Rings when a table declared in `sources.yaml` has rows that were not read, or was not looked at for a while.",
+        "Rings when a table declared in `sources.yaml` has rows that were not read.",
         job,
-        sources_waiting,
+        _any_source_waiting,
         waiting="row in an event source",
         status=status,
     )
+
+
+def _any_source_waiting(conn: sa.Connection, now: datetime) -> bool:
+    return bool(sources_waiting(conn, now))

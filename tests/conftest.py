@@ -7,8 +7,8 @@ that needs it and stopped with the session. xdist's workers share both.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,7 +24,6 @@ from journey_pipelines.store.migrate import MIGRATIONS, migrate
 
 _FOLDER = "JOURNEYS_TEST_FOLDER"
 _TEMPLATE_LOCK = 7_301_442
-_numbers = itertools.count(1)
 # Nothing here outlives the session, so nothing has to reach the disk.
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "256MB", "max_wal_size": "1GB"}
 
@@ -94,7 +93,8 @@ def template(_admin: sa.Engine) -> str:
 @pytest.fixture
 def db_url(_admin: sa.Engine, template: str) -> Iterator[str]:
     """The URL of a fresh migrated database, zones included, dropped after the test."""
-    name = f"journeys_test_{os.getpid()}_{next(_numbers)}"
+    # not from `random`, which pytest-randomly seeds: two sessions may share the server
+    name = f"journeys_test_{secrets.token_hex(6)}"
     with _admin.connect() as conn:
         conn.execute(sa.text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
         conn.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))

@@ -1,6 +1,6 @@
 """Checks on what the engine made: no duplicates, nothing overdue, nothing stuck. Each looks at the tables, not at the engine's own counts.
 
-They are not part of a drain: some read much, and a drain must not wait for them. The job `check_engine` runs them every ten minutes.
+They are not part of a drain: some read much, and a drain must not wait for them. The job `check_journeys` runs them every ten minutes.
 """
 
 # No `from __future__ import annotations` here: Dagster reads the annotations of what it decorates.

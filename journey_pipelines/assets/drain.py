@@ -8,19 +8,15 @@ They do not depend on the workflows' assets: every run would write two tags per 
 
 # No `from __future__ import annotations` here: Dagster reads the annotations of what it decorates.
 
-import math
-import time
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Iterator
 
 import dagster as dg
-import sqlalchemy as sa
 from pydantic import Field
 
 from journey_pipelines.assets.external import INBOX, JOURNEY_ADVANCEMENTS, JOURNEY_ENTRIES, ROUTED_EVENTS
 from journey_pipelines.engine.drain import drain
 from journey_pipelines.engine.reports import DrainReport
-from journey_pipelines.intake.sources import poll_sources
+from journey_pipelines.intake.sources import poller
 from journey_pipelines.resources import EngineResource
 
 # The tables only grow, and what reads them names its day. A version per run would turn every day's report stale at every drain.
@@ -46,7 +42,7 @@ def drain_assets() -> dg.AssetsDefinition:
     """`journeys/routed_events`, `journeys/journey_entries`, `journeys/journey_advancements`, from one drain."""
 
     @dg.multi_asset(
-        name="drain",
+        name="journeys_drain",
         can_subset=True,
         specs=[
             dg.AssetSpec(
@@ -81,27 +77,13 @@ def drain_assets() -> dg.AssetsDefinition:
             budget=config.budget_seconds,
             linger=config.linger_seconds,
             batch_size=config.batch_size,
-            before_batch=polling(engine, every=config.poll_seconds),
+            before_batch=poller(engine, every=config.poll_seconds),
         )
         for key, figures in headlines(report).items():
             if key in context.selected_asset_keys:
                 yield dg.MaterializeResult(asset_key=key, data_version=DATA_VERSION, metadata=figures)
 
     return drain_journeys
-
-
-def polling(engine: sa.Engine, every: float) -> Callable[[datetime], int]:
-    """Reads the declared event sources into the inbox, but at most every so many seconds: a drain looks for work four times a second."""
-    last = -math.inf
-
-    def poll(now: datetime) -> int:
-        nonlocal last
-        if time.monotonic() - last < every:
-            return 0
-        last = time.monotonic()
-        return poll_sources(engine, now)
-
-    return poll
 
 
 def headlines(report: DrainReport) -> dict[dg.AssetKey, dict[str, int | float | str]]:

@@ -156,7 +156,7 @@ def problem_metadata(problems: Sequence[Problem]) -> dict[str, dg.MetadataValue 
 
 def _deploy_assets(specs: Sequence[dg.AssetSpec], project: Project) -> dg.AssetsDefinition:
     # not subsettable: a project is deployed as a whole, since its workflows share policies and catalogue
-    @dg.multi_asset(name="deploy", specs=specs)
+    @dg.multi_asset(name="journeys_deploy", specs=specs)
     def deploy_project(context: dg.AssetExecutionContext, journeys_engine: EngineResource) -> Iterator[dg.MaterializeResult]:
         engine = journeys_engine.engine
         with engine.connect() as conn:
@@ -187,7 +187,7 @@ def _problem_checks(keys: Sequence[dg.AssetKey], path: Path) -> dg.AssetChecksDe
     """A check a workflow and one for the project: its files, read again when the check runs, have no error."""
 
     @dg.multi_asset_check(
-        name="read_project",
+        name="journeys_read_project",
         can_subset=True,
         specs=[dg.AssetCheckSpec(CHECK, asset=key, description="Its files have no error.", blocking=False) for key in keys],
     )

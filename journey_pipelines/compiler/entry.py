@@ -194,9 +194,9 @@ def _enter(definition: Definition, version: int, brand: Mapping[str, Any], trigg
         sa.insert(customer_journeys)
         .from_select(
             list(columns),
-            sa.select(*(value.label(name) for name, value in columns.items())).select_from(
-                due.joined(candidates.join(admitted, admitted.c.customer_id == c.customer_id).join(start, sa.true()))
-            ),
+            sa.select(*(value.label(name) for name, value in columns.items()))
+            .select_from(due.joined(_hashed(candidates, admitted).join(start, sa.true())))
+            .where(sa.func.coalesce(admitted.c.customer_id, lit("")) != lit("")),
         )
         .returning(j.id, j.customer_id, j.step_key)
         .cte("entered")
@@ -218,7 +218,9 @@ def _enter(definition: Definition, version: int, brand: Mapping[str, Any], trigg
                 NOW,
                 lit("entered"),
                 c.detail,
-            ).select_from(entered.join(candidates, c.customer_id == entered.c.customer_id)),
+            )
+            .select_from(_hashed(candidates, entered))
+            .where(sa.func.coalesce(entered.c.customer_id, lit("")) != lit("")),
         )
         .returning(t.journey_id)
         .cte("logged")
@@ -229,9 +231,9 @@ def _enter(definition: Definition, version: int, brand: Mapping[str, Any], trigg
             sa.insert(journey_context)
             .from_select(
                 ["journey_id", "event_type", "event"],
-                sa.select(entered.c.id, c.type, _kept(definition, c.payload)).select_from(
-                    entered.join(candidates, c.customer_id == entered.c.customer_id)
-                ),
+                sa.select(entered.c.id, c.type, _kept(definition, c.payload))
+                .select_from(_hashed(candidates, entered))
+                .where(sa.func.coalesce(entered.c.customer_id, lit("")) != lit("")),
             )
             .returning(journey_context.c.journey_id)
             .cte("context")
@@ -242,6 +244,13 @@ def _enter(definition: Definition, version: int, brand: Mapping[str, Any], trigg
         sa.select(sa.func.count()).select_from(entered).scalar_subquery().label("entered"),
     )
     return counts.add_cte(logged, *extra)
+
+
+def _hashed(candidates: Any, other: Any) -> Any:
+    """The candidates beside what became of them. A FULL JOIN has no nested-loop plan: however few rows the planner believes a CTE to
+    hold, the two are hashed. The caller drops those without a partner by a test that is not strict, or the join would be reduced again.
+    """
+    return candidates.join(other, other.c.customer_id == candidates.c.customer_id, full=True)
 
 
 def _kept(definition: Definition, payload: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

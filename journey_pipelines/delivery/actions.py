@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from email.utils import format_datetime
 from typing import Any, Protocol
 
 from journey_pipelines.delivery.addresses import CHECKS, BadAddress
-from journey_pipelines.delivery.channel import Content
-from journey_pipelines.delivery.channels.webhook import METHOD
+from journey_pipelines.delivery.channel import METHOD, Content
 from journey_pipelines.delivery.headers import one_line
 from journey_pipelines.delivery.templates import RenderError, Text, TextPart, Value, environment_of, json_value
 from journey_pipelines.expressions.environment import Environment
@@ -55,7 +54,12 @@ class Actions:
                 break
         else:
             raise RenderError(f"workflow {self._definition.workflow.id} has no action {action_id} in step {step_id}")
-        compilers = {"send_email": _Email, "send_sms": _Sms, "send_push": _Push, "webhook_call": _Webhook}
+        compilers: dict[str, Callable[[_Source], CompiledAction]] = {
+            "send_email": _Email,
+            "send_sms": _Sms,
+            "send_push": _Push,
+            "webhook_call": _Webhook,
+        }
         if action.kind not in compilers:
             raise RenderError(f"step {step_id}: {action.kind} sends nothing")
         return compilers[action.kind](_Source(self._definition, self._environment, action, step_id, self._defaults))

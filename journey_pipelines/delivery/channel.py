@@ -6,6 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+# what to set for a channel that has none yet
+VARIABLES = {"email": "JOURNEYS_SMTP_URL", "sms": "JOURNEYS_SMS_URL", "push": "JOURNEYS_PUSH_URL"}
+
+# a webhook's method among its frozen headers, named as RFC 9113 names it
+METHOD = ":method"
+
 Idempotency = Literal["key", "none"]
 
 OutcomeKind = Literal["accepted", "failed", "retry", "unknown", "postponed", "unsent"]
@@ -15,8 +21,9 @@ OutcomeKind = Literal["accepted", "failed", "retry", "unknown", "postponed", "un
 class Capability:
     """What a provider promises, as read in its documentation on `verified_on`.
 
-    `idempotency`: `key` = the same key sent twice is accepted once. `lookup`: it can be asked what became of a key. `batch`: how many messages
-    are claimed for one call of `send`; where there is no idempotency it is also how many a killed worker can leave in doubt, so keep it small.
+    `idempotency`: `key` = the same key sent twice is accepted once. `lookup`: it can be asked what became of a key. `batch`: how many
+    messages are claimed for one call of `send`; where there is no idempotency it is also how many a killed worker can leave in doubt,
+    so keep it small.
     """
 
     idempotency: Idempotency
@@ -29,7 +36,7 @@ class Capability:
 class Content:
     """What is frozen at the claim and sent, also by every retry. `address` is the mail address, phone number, push token or URL.
 
-    `headers` are mail or HTTP headers; for a webhook `:method` (named as in RFC 9113) is the method.
+    `headers` are a mail's or a webhook's, with the webhook's method as METHOD.
     """
 
     address: str
@@ -41,7 +48,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A claimed message. `deadline` is on `time.monotonic()`: a send not begun by then must not begin, its lease may end meanwhile.
+    """A claimed message. `deadline` is on `timing.uptime()`: a send not begun by then must not begin, its lease may end meanwhile.
 
     `attempt` counts this one; `doubts` are earlier sends that ended without an answer.
     """

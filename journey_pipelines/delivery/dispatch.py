@@ -1,14 +1,15 @@
 """The loop that sends what is due: gate, render, claim, send, mark, until nothing was due for a while or the time is over.
 
 Several dispatchers may run at once, on this machine or others: claims exclude each other in the database, and nothing here is needed to
-know what was sent. Whatever kills one between any two lines, the ledger says what the next has to do (docs: delivery states).
+know what was sent. Whatever kills one between any two lines, the ledger says what the next has to do.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -23,7 +24,8 @@ from journey_pipelines.delivery.render import Renderer
 from journey_pipelines.delivery.report import DispatchReport
 from journey_pipelines.delivery.rescue import rescue
 from journey_pipelines.delivery.settle import Settled, mark, settle
-from journey_pipelines.delivery.timing import read_clock
+from journey_pipelines.delivery.timing import read_clock, uptime
+from journey_pipelines.store.connect import DatabaseUnavailable
 from journey_pipelines.store.hashes import SHARDS
 from journey_pipelines.store.tables import messages
 
@@ -47,16 +49,20 @@ def dispatch(
 ) -> DispatchReport:
     """Send what is due. `budget` and `linger` in seconds of wall time: it ends after `budget`, or when nothing was due for `linger`.
 
-    `channels`: by the ledger's channel name; messages of other channels stay planned and are counted in `not_configured`. `consent`: channel ->
-    predicate over a row of customer_profiles. `now`: the time in place of the clock's. `batch_size`: at most so many in one claim; a channel's
-    capability may ask for less. The channels stay open; closing them is the caller's.
+    `channels`: by the ledger's channel name; messages of other channels stay planned and are counted in `not_configured`. `consent`:
+    channel -> predicate over a row of customer_profiles. `now`: the time in place of the clock's. `batch_size`: at most so many in one
+    claim; a channel's capability may ask for less. The channels stay open; closing them is the caller's.
     """
-    return _Dispatcher(engine, channels, consent, batch_size, now).run(budget, linger)
+    with engine.connect() as conn:
+        return _Dispatcher(conn, channels, consent, batch_size, now).run(budget, linger)
 
 
 class _Dispatcher:
-    def __init__(self, engine: sa.Engine, channels: Mapping[str, Channel], consent: Consent, batch_size: int, now: datetime | None) -> None:
-        self._engine = engine
+    def __init__(
+        self, conn: sa.Connection, channels: Mapping[str, Channel], consent: Consent, batch_size: int, now: datetime | None
+    ) -> None:
+        # one connection for all: each transaction is short, and after a lost connection the next one opens it again
+        self._conn = conn
         self._now = now
         self._lanes = [Lane(channel, consent, batch_size) for channel in channels.values()]
         self._idempotent = [lane.name for lane in self._lanes if lane.channel.capability.idempotency == "key"]
@@ -70,7 +76,7 @@ class _Dispatcher:
     def run(self, budget: float, linger: float) -> DispatchReport:
         end = time.monotonic() + budget
         last_work = time.monotonic()
-        with self._engine.begin() as conn:
+        with self._begin() as conn:
             self._policies = read_policies(conn)
         self._renderer = Renderer(self._policies)
         self._report.stopped_reason = "idle" if self._lanes else "no channel"
@@ -90,6 +96,11 @@ class _Dispatcher:
         self._count_unconfigured()
         return self._report
 
+    @contextmanager
+    def _begin(self) -> Iterator[sa.Connection]:
+        with self._conn.begin():
+            yield self._conn
+
     def _turn(self) -> bool:
         """One look at everything; True when something moved."""
         moved = self._mark_finished()
@@ -101,40 +112,42 @@ class _Dispatcher:
 
     def _feed(self, lane: Lane) -> bool:
         """Gate, render and claim one batch."""
-        report = self._report
-        if not lane.due:
-            with self._engine.begin() as conn:
-                now = read_clock(conn, self._now).now
-                due, suppressed = lane.ledger.due(conn, now, self._shards())
-            failpoint("after_gate")
-            lane.due.extend(due)
-            report.suppressed.update(suppressed)
+        suppressed = self._gate(lane) if not lane.due else 0
         ids = lane.take()
         if not ids:
-            return False
-        with self._engine.begin() as conn:
+            return suppressed > 0
+        with self._begin() as conn:
             now = read_clock(conn, self._now).now
             rows = lane.ledger.details(conn, ids)
             self._renderer.load(conn, rows)
         prepared = self._renderer.prepare(rows, now)
         failpoint("after_render")
         if not prepared:
-            return bool(suppressed) if not lane.due and rows == [] else False
-        with self._engine.begin() as conn:
+            return suppressed > 0
+        since = uptime()
+        with self._begin() as conn:
             claims = lane.ledger.claim(conn, read_clock(conn, self._now), prepared)
         failpoint("after_claim")
-        report.claimed += len(claims.claimed)
-        report.suppressed.update(claims.suppressed)
-        report.failed += claims.failed
-        self._adapt(lost=claims.lost, of=len(prepared), lane=lane)
+        self._report.claimed += len(claims.claimed)
+        self._report.suppressed.update(claims.suppressed)
+        self._report.failed += claims.failed
         if claims.claimed:
-            lane.start(claims.claimed)
-        return bool(claims.claimed or claims.suppressed or claims.failed)
+            lane.start(claims.claimed, since)
+        self._adapt(lane, lost=claims.lost, of=len(prepared))
+        return suppressed > 0 or claims.lost < len(prepared)
+
+    def _gate(self, lane: Lane) -> int:
+        with self._begin() as conn:
+            due, suppressed = lane.ledger.due(conn, read_clock(conn, self._now).now, self._shards())
+        failpoint("after_gate")
+        lane.due.extend(due)
+        self._report.suppressed.update(suppressed)
+        return suppressed.total()
 
     def _shards(self) -> list[int]:
         return sorted(self._chance.sample(range(SHARDS), self._width))
 
-    def _adapt(self, *, lost: int, of: int, lane: Lane) -> None:
+    def _adapt(self, lane: Lane, *, lost: int, of: int) -> None:
         """Two dispatchers that keep preparing the same messages take fewer shards each, at random, until they no longer meet."""
         if lost * 4 > of:
             self._width = max(FEWEST_SHARDS, self._width // 2)
@@ -153,7 +166,7 @@ class _Dispatcher:
         pauses = iter(MARK_PAUSES)
         while True:
             try:
-                with self._engine.begin() as conn:
+                with self._begin() as conn:
                     clock = read_clock(conn, self._now)
                     idempotency = lane.channel.capability.idempotency
                     settled = [
@@ -162,7 +175,7 @@ class _Dispatcher:
                     ]
                     marked = mark(conn, clock.now, settled)
                 break
-            except (sa.exc.OperationalError, sa.exc.InterfaceError, RuntimeError):
+            except (sa.exc.OperationalError, sa.exc.InterfaceError, DatabaseUnavailable):
                 pause = next(pauses, None)
                 if pause is None:
                     raise
@@ -187,7 +200,7 @@ class _Dispatcher:
         if time.monotonic() < self._next_rescue:
             return
         self._next_rescue = time.monotonic() + RESCUE_EVERY
-        with self._engine.begin() as conn:
+        with self._begin() as conn:
             clock = read_clock(conn, self._now)
             found = rescue(conn, clock, idempotent=self._idempotent, attempts=self._policies.retry.attempts)
         self._report.rescued += found.retried + found.proved
@@ -209,11 +222,11 @@ class _Dispatcher:
 
     def _count_unconfigured(self) -> None:
         names = [lane.name for lane in self._lanes]
-        with self._engine.begin() as conn:
+        with self._begin() as conn:
             now = read_clock(conn, self._now).now
             rows = conn.execute(
                 sa.select(messages.c.channel, sa.func.count())
                 .where(unsent(messages), messages.c.send_after <= now, messages.c.channel.not_in(names))
                 .group_by(messages.c.channel)
             ).all()
-        self._report.not_configured = {channel: count for channel, count in rows}
+        self._report.not_configured = {row[0]: row[1] for row in rows}

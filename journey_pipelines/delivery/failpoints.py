@@ -1,7 +1,7 @@
 """Places where a test can end the process: `failpoint("after_claim")` does nothing unless the environment names it.
 
-`JOURNEYS_FAILPOINTS=after_claim=kill,before_mark=raise:3`: at the named place the process kills itself (SIGKILL) or raises, the third time it comes
-by. The names are FAILPOINTS; a name that is none of them is an error, so that a test cannot pass by a typing mistake.
+`JOURNEYS_FAILPOINTS=after_claim=kill,before_mark=raise:3`: at the named place the process kills itself (SIGKILL) or raises, the third
+time it comes by. The names are FAILPOINTS; a name that is none of them is an error, so that a test cannot pass by a typing mistake.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from threading import Lock
 from typing import NoReturn
 
 FAILPOINTS = (
-    "before_gate",
+    "in_gate",
     "after_gate",
     "after_render",
     "in_claim",

@@ -1,11 +1,13 @@
 """Who may be written to: one SQL expression that gives a message the reason why it must not be sent, or NULL.
 
-It is asked twice, set-based: before rendering, so that nothing is rendered in vain, and in the claim, where the answer counts. Withdrawing consent,
-suppressing an address and changing it lock the profile's row first, and the claim holds that row: what was committed before the claim commits is honoured.
+It is asked twice, set-based: before rendering, so that nothing is rendered in vain, and in the claim, where the answer counts.
+Withdrawing consent, suppressing an address and changing it lock the profile's row first, and the claim holds that row: what was
+committed before the claim commits is honoured.
 
-Consent: marketing needs one. The latest row of `channel_consents` for the channel whose topic is null or the message's own decides; without a
-row the policy's predicate does; a channel without a predicate has no consent. Transactional messages need none; they are stopped by a withdrawal of their own
-topic only, since opting out of offers must not stop a receipt. A suppressed address stops everything. Webhooks go to systems, not to people, and need neither.
+Consent: marketing needs one. The latest row of `channel_consents` for the channel whose topic is null or the message's own decides;
+without a row the policy's predicate does; a channel without a predicate has no consent. Transactional messages need none; they are
+stopped by a withdrawal of their own topic only, since opting out of offers must not stop a receipt. A suppressed address stops
+everything. Webhooks go to systems, not to people, and need neither.
 """
 
 from __future__ import annotations
@@ -16,7 +18,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from journey_pipelines.store.tables import TIMESTAMPTZ, automation_workflows, channel_consents, customer_journeys, customer_profiles, messages, suppressions
+from journey_pipelines.store.tables import (
+    TIMESTAMPTZ,
+    automation_workflows,
+    channel_consents,
+    customer_journeys,
+    customer_profiles,
+    messages,
+    suppressions,
+)
 
 ConsentPredicate = Callable[[sa.FromClause, sa.ColumnElement[Any]], sa.ColumnElement[bool]]
 Consent = Mapping[str, ConsentPredicate]
@@ -41,6 +51,13 @@ def unsent(table: sa.FromClause) -> sa.ColumnElement[bool]:
     return table.c.state.in_([lit("planned"), lit("deferred"), lit("retry")])
 
 
+def in_state(table: sa.FromClause, *states: str) -> sa.ColumnElement[bool]:
+    """A check of rows that are found by id. As CASE, which the planner has no statistics for: by its statistics no message is ever
+    `sending`, and it would rather compare the whole table with the batch than look up 500 ids (measured: 470 ms instead of 10).
+    """
+    return sa.case({state: sa.true() for state in states}, value=table.c.state, else_=sa.false())
+
+
 def waits(message: sa.FromClause, journey: sa.FromClause) -> sa.ColumnElement[bool]:
     """Its workflow is a draft or paused, or its journey is held: not now, and no reason to end the message. Archived workflows drain."""
     halted = sa.select(automation_workflows.c.id).where(
@@ -56,9 +73,16 @@ def address_of(channel: str, profile: sa.FromClause) -> sa.ColumnElement[Any]:
 
 
 def verdict(
-    channel: str, consent: Consent, message: sa.FromClause, journey: sa.FromClause, profile: sa.FromClause, *extra: tuple[sa.ColumnElement[bool], str]
+    channel: str,
+    consent: Consent,
+    message: sa.FromClause,
+    journey: sa.FromClause,
+    profile: sa.FromClause,
+    *extra: tuple[sa.ColumnElement[bool], str],
 ) -> sa.ColumnElement[Any]:
-    """The reason why `message` must not be sent on `channel`, NULL where it may be. `extra`: further (condition, reason) pairs of the caller."""
+    """The reason why `message` must not be sent on `channel`, NULL where it may be. `extra`: further (condition, reason) pairs of the
+    caller.
+    """
     address = address_of(channel, profile)
     reasons: list[tuple[sa.ColumnElement[bool], Any]] = [
         (message.c.expires_at <= NOW, lit("expired")),
@@ -112,9 +136,7 @@ def due_statement(channel: str, consent: Consent) -> sa.Select[Any]:
     """
     m, j, p = messages, customer_journeys.alias("j"), customer_profiles.alias("p")
     due = (
-        sa.select(
-            m.c.id, m.c.customer_id, m.c.journey_id, m.c.category, m.c.topic, m.c.priority, m.c.send_after, m.c.expires_at
-        )
+        sa.select(m.c.id, m.c.customer_id, m.c.journey_id, m.c.category, m.c.topic, m.c.priority, m.c.send_after, m.c.expires_at)
         .select_from(m.outerjoin(j, j.c.id == m.c.journey_id))
         .where(unsent(m), m.c.send_after <= NOW, m.c.channel == lit(channel), m.c.shard == sa.any_(SHARDS), sa.not_(waits(m, j)))
         .order_by(m.c.send_after)

@@ -1,4 +1,6 @@
-"""Header values: one line, whatever a profile or a payload put into them. Which names a workflow may set is `workflows.headers`' business."""
+"""Header values: one line, whatever a profile or a payload put into them. Which names a workflow may set is `workflows.headers`'
+business.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,9 @@ _HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
 _LINKS = ("http://", "https://", "mailto:", "tel:")
 _MARK = re.compile("\ue000([0-9]+)\ue001")
 # forms whose text depends on more than what stands here, or that write HTML themselves
-_NOT_ALONE = re.compile(r"\{%[-+]?\s*(include|extends|import|from|macro|call|block|filter|raw)\b|\b(safe|e|escape|forceescape|tojson|striptags)\b")
+_NOT_ALONE = re.compile(
+    r"\{%[-+]?\s*(include|extends|import|from|macro|call|block|filter|raw)\b|\b(safe|e|escape|forceescape|tojson|striptags)\b"
+)
 _HIDDEN = re.compile(r"display\s*:\s*none", re.IGNORECASE)
 _VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 
@@ -31,8 +33,8 @@ def text_of_html(html: str) -> str:
 def text_template_of_html(tokens: Iterable[tuple[int, str, str]]) -> str | None:
     """The text of an HTML **template**, as a template: converting 40,000 mails once instead of each, at a fifteenth of the time.
 
-    `tokens` are those of `jinja2.Environment.lex`. None where it cannot be done (includes, blocks, tags inside what a text leaves out): then each
-    mail's HTML is converted.
+    `tokens` are those of `jinja2.Environment.lex`. None where it cannot be done (includes, blocks, tags inside what a text leaves out):
+    then each mail's HTML is converted.
     """
     parts: list[str] = []
     tags: list[str] = []

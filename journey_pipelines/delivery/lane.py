@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from journey_pipelines.delivery.channel import Channel, Outcome, Rendered
 from journey_pipelines.delivery.claim import LEASE, LEASE_MARGIN, Claimed, Ledger
@@ -21,7 +21,9 @@ Sent = tuple[list[Rendered], list[Outcome]]
 
 
 class Lane:
-    """`depth` batches may be with the channel at once: two, so that the next is claimed while one is sent, where a killed worker loses nothing by it."""
+    """`depth` batches may be with the channel at once: two, so that the next is claimed while one is sent, where a killed worker loses
+    nothing by it.
+    """
 
     def __init__(self, channel: Channel, consent: Consent, batch_size: int) -> None:
         self.channel = channel
@@ -52,9 +54,11 @@ class Lane:
         """The next ids, at most a batch."""
         return [self.due.popleft() for _ in range(min(self.batch_size, len(self.due)))]
 
-    def start(self, claimed: Sequence[Claimed]) -> None:
-        """Hand claimed messages to the channel."""
-        deadline = time.monotonic() + LEASE - LEASE_MARGIN
+    def start(self, claimed: Sequence[Claimed], since: float) -> None:
+        """Hand claimed messages to the channel. `since`: `uptime` before they were claimed, so that no stop in between lengthens the
+        lease.
+        """
+        deadline = since + LEASE - LEASE_MARGIN
         batch = [
             Rendered(c.message.id, c.message.key, c.epoch, c.attempt, c.doubts, c.message.category, c.message.content, deadline)
             for c in claimed

@@ -1,7 +1,7 @@
 """A mail's bytes. What all mails of an action share is written once; a person's headers and bodies are filled in.
 
-`EmailMessage` builds 850 mails a second, this over 20,000: bodies go in as base64, and a header passes through the email package's own encoder,
-with the answer kept for values that come again (sender, static headers).
+`EmailMessage` builds 850 mails a second, this over 20,000: bodies go in as base64, and a header passes through the email package's own
+encoder, with the answer kept for values that come again (sender, static headers).
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def _base64(text: str) -> bytes:
 
 def _header(name: str, value: str) -> str:
     # short ASCII needs neither encoding nor folding; everything else goes through the email package
-    if len(name) + len(value) < 76 and value.isascii() and value.isprintable() and "=?" not in value:
-        if name.lower() not in _ADDRESS_HEADERS or _BARE_ADDRESS.fullmatch(value):
-            return f"{name}: {value}\r\n"
+    plain = len(name) + len(value) < 76 and value.isascii() and value.isprintable() and "=?" not in value
+    if plain and (name.lower() not in _ADDRESS_HEADERS or _BARE_ADDRESS.fullmatch(value)):
+        return f"{name}: {value}\r\n"
     return _folded(name, value)
 
 

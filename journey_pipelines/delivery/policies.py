@@ -21,7 +21,7 @@ class DeliveryPolicies:
     zone: str = "UTC"
     sender: str | None = None
     reply_to: str | None = None
-    retry: RetryPolicy = RetryPolicy()
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
 
 
 def read_policies(conn: sa.Connection) -> DeliveryPolicies:

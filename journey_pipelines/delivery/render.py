@@ -1,4 +1,6 @@
-"""From rows of the ledger to messages ready for their claim: the context each template sees, and one reason for each that cannot be rendered."""
+"""From rows of the ledger to messages ready for their claim: the context each template sees, and one reason for each that cannot be
+rendered.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Renderer:
         self._versions: dict[Version, tuple[Actions, Definition] | RenderError] = {}
 
     def load(self, conn: sa.Connection, rows: Sequence[sa.Row[Any]]) -> None:
-        """Read and compile the versions that `rows` need and this run has not seen. A version nobody can read fails its own messages only."""
+        """Read and compile the versions that `rows` need and this run has not seen. A version nobody can read fails its own messages
+        only.
+        """
         wanted = {(row.workflow_id, row.workflow_version) for row in rows} - self._versions.keys()
         if not wanted:
             return
@@ -47,7 +51,9 @@ class Renderer:
             self._versions[version] = self._compile(version, found.get(version))
 
     def prepare(self, rows: Sequence[sa.Row[Any]], now: datetime) -> list[Prepared]:
-        """In the order of `rows`. Rows whose address went away since the gate are left out: the next round's gate gives them their reason."""
+        """In the order of `rows`. Rows whose address went away since the gate are left out: the next round's gate gives them their
+        reason.
+        """
         return [prepared for row in rows if (prepared := self._prepared(row, now)) is not None]
 
     def _prepared(self, row: sa.Row[Any], now: datetime) -> Prepared | None:
@@ -82,7 +88,8 @@ class Renderer:
             "event": event_names(row.event_type, row.entered_at, row.event),
             "arrived": event_names(row.arrived_type, row.arrived_at, row.arrived),
             "journey": {
-                "id": row.journey_id, "entered_at": row.entered_at, "step_entered_at": row.planned_at, "visit": row.visit, "trigger": row.trigger_id,
+                "id": row.journey_id, "entered_at": row.entered_at, "step_entered_at": row.planned_at, "visit": row.visit,
+                "trigger": row.trigger_id,
             },
             "message": {
                 "message_key": row.message_key, "step": row.step_key, "action": row.action_id, "channel": row.channel,
@@ -116,4 +123,3 @@ def _zone(name: str | None) -> ZoneInfo | None:
         return ZoneInfo(name)
     except (ValueError, OSError):
         return None
-

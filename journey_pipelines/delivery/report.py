@@ -6,15 +6,18 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
+from journey_pipelines.delivery.channel import VARIABLES
+
 StoppedReason = Literal["idle", "budget", "no channel"]
 
 
 @dataclass
 class DispatchReport:
-    """`claimed` counts sends begun; each ends as accepted, retried (waits for another try), failed, in_doubt, dead or postponed (not tried, or the
-    channel was unreachable; no attempt spent). `fenced`: outcomes that came after somebody else had claimed the message.
+    """`claimed` counts sends begun; each ends as accepted, retried (waits for another try), failed, in_doubt, dead or postponed (not
+    tried, or the channel was unreachable; no attempt spent). `fenced`: outcomes that came after somebody else had claimed the message.
 
-    `suppressed`: reason -> messages. `not_configured`: channel -> due messages that wait for it, `trouble`: channel -> why it stood still last.
+    `suppressed`: reason -> messages. `not_configured`: channel -> due messages that wait for it, `trouble`: channel -> why it stood
+    still last.
     """
 
     claimed: int = 0
@@ -33,8 +36,6 @@ class DispatchReport:
 
     def notes(self) -> list[str]:
         """What a person should know or do, a sentence each; empty when all is well."""
-        from journey_pipelines.delivery.channels.configure import VARIABLES
-
         said = [
             f"{count} {channel} messages wait: not configured: set {VARIABLES[channel]}"
             if channel in VARIABLES

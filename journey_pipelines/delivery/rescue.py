@@ -1,8 +1,9 @@
 """Messages whose worker never came back, and those nobody can tell the fate of.
 
-An expired lease says that the intent was committed and no outcome was: the message may have been sent. With an idempotent provider it is sent again under
-the same key; otherwise it is in doubt. Out of doubt leads an event about the message (delivered, opened: it was accepted), one more try for
-transactional messages, or its expiry: then it is `dead`, and counted. Nothing in doubt is ever dropped unseen.
+An expired lease says that the intent was committed and no outcome was: the message may have been sent. With an idempotent provider it
+is sent again under the same key; otherwise it is in doubt. Out of doubt leads an event about the message (delivered, opened: it was
+accepted), one more try for transactional messages, or its expiry: then it is `dead`, and counted. Nothing in doubt is ever dropped
+unseen.
 """
 
 from __future__ import annotations
@@ -22,7 +23,15 @@ from journey_pipelines.store.tables import customer_events, messages
 ROWS = 5_000
 
 # any of these about a message proves that it was accepted
-_PROOF = ("message.accepted", "message.delivered", "message.opened", "message.clicked", "message.replied", "message.bounced", "message.complained")
+_PROOF = (
+    "message.accepted",
+    "message.delivered",
+    "message.opened",
+    "message.clicked",
+    "message.replied",
+    "message.bounced",
+    "message.complained",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +101,29 @@ _LEASE_AGAIN = (
     .values(
         state=lit("retry"),
         reason=lit("in doubt: its worker did not come back; the same key again"),
-        lease_until=sa.null(), send_after=NOW, doubts=messages.c.doubts + 1, updated_at=NOW,
-    )  # fmt: skip
+        lease_until=sa.null(),
+        send_after=NOW,
+        doubts=messages.c.doubts + 1,
+        updated_at=NOW,
+    )
 )
 _LEASE_DOUBTFUL = (
     sa.update(messages)
     .where(_bounded(_lease_over))
     .values(
-        state=lit("in_doubt"), reason=lit("its worker did not come back after the claim"),
-        lease_until=sa.null(), doubts=messages.c.doubts + 1, updated_at=NOW,
-    )  # fmt: skip
+        state=lit("in_doubt"),
+        reason=lit("its worker did not come back after the claim"),
+        lease_until=sa.null(),
+        doubts=messages.c.doubts + 1,
+        updated_at=NOW,
+    )
 )
 _PROVED = (
     sa.update(messages)
     .where(_bounded(_in_doubt, _first_proof(_m).is_not(None)))
-    .values(state=lit("accepted"), reason=lit("in doubt until an event about it arrived"), accepted_at=_first_proof(messages), updated_at=NOW)
+    .values(
+        state=lit("accepted"), reason=lit("in doubt until an event about it arrived"), accepted_at=_first_proof(messages), updated_at=NOW
+    )
 )
 # A first doubt of a transactional message, or one of a channel that has keys after all
 _ONCE_MORE = (

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from journey_pipelines.delivery.channel import Idempotency, Outcome, Rendered
 from journey_pipelines.delivery.failpoints import failpoint
-from journey_pipelines.delivery.gate import NOW, lit
+from journey_pipelines.delivery.gate import NOW, in_state, lit
 from journey_pipelines.delivery.timing import Reading
 from journey_pipelines.store.tables import TIMESTAMPTZ, messages
 
@@ -22,7 +22,9 @@ MAX_REASON = 500
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """`attempts` in all; the n-th retry waits `backoff` * 2 ** (n - 1) seconds of wall time, at most `max_backoff`, half to all of it by chance."""
+    """`attempts` in all; the n-th retry waits `backoff` * 2 ** (n - 1) seconds of wall time, at most `max_backoff`, half to all of it
+    by chance.
+    """
 
     attempts: int = 3
     backoff: float = 60.0
@@ -59,7 +61,13 @@ def settle(
             # what may have been accepted is not called dead before it expires: an event of the provider can still tell
             end = "in_doubt" if doubt else "dead"
             return Settled(message.id, message.epoch, end, f"{because} (attempt {message.attempt} of {policy.attempts})", doubt=doubt)
-        wait = outcome.wait if outcome.wait is not None else outcome.pause if outcome.pause is not None else policy.wait(message.attempt, chance)
+        wait = (
+            outcome.wait
+            if outcome.wait is not None
+            else outcome.pause
+            if outcome.pause is not None
+            else policy.wait(message.attempt, chance)
+        )
         # never all at the same instant
         wait += wait * 0.1 * chance.random()
         return Settled(message.id, message.epoch, state, because, clock.after(wait), attempt_spent=spent, doubt=doubt)
@@ -74,7 +82,11 @@ def settle(
         case "postponed":
             return later("retry", spent=False)
         case "unsent":
-            return later("planned", spent=False) if outcome.pause is not None else Settled(message.id, message.epoch, "planned", reason, attempt_spent=False)
+            return (
+                later("planned", spent=False)
+                if outcome.pause is not None
+                else Settled(message.id, message.epoch, "planned", reason, attempt_spent=False)
+            )
         case "unknown" if idempotency == "key":
             return later("retry", spent=True, doubt=True, because=f"in doubt: {reason}; the same key again")
         case "unknown" if message.category == "transactional" and message.doubts == 0:
@@ -119,7 +131,7 @@ _MARK = (
     .where(
         messages.c.id == _s.c.id,
         messages.c.lease_epoch == _s.c.epoch,
-        messages.c.state.in_([lit("sending"), lit("in_doubt"), lit("retry")]),
+        in_state(messages, "sending", "in_doubt", "retry"),
     )
     .returning(messages.c.id)
 )

@@ -136,7 +136,12 @@ def _expression_of(source: str) -> str | None:
         body = make_environment().parse(source.strip()).body
     except jinja2.TemplateError:
         return None
-    if len(body) == 1 and isinstance(body[0], nodes.Output) and len(body[0].nodes) == 1 and not isinstance(body[0].nodes[0], nodes.TemplateData):
+    if (
+        len(body) == 1
+        and isinstance(body[0], nodes.Output)
+        and len(body[0].nodes) == 1
+        and not isinstance(body[0].nodes[0], nodes.TemplateData)
+    ):
         return source.strip().removeprefix("{{").removesuffix("}}").strip("-+ \t\n")
     return None
 

@@ -1,18 +1,26 @@
 """The clock as dispatch reads it, once per batch.
 
 Journeys, expiry and `send_after` live on the engine's clock, which a demo runs at hundreds of times the wall's speed. A lease and a pause
-before a retry are about real processes and real providers: their lengths are seconds of the wall, and `after` says what the engine's clock will
-show when they are over. So a lease of 90 s is 90 s for the worker that holds it, at any rate.
+before a retry are about real processes and real providers: their lengths are seconds of the wall, and `after` says what the engine's
+clock will show when they are over. So a lease of 90 s is 90 s for the worker that holds it, at any rate.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
 from journey_pipelines.store.tables import engine_clock
+
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def uptime() -> float:
+    """Seconds that only grow, also while this process is stopped or the machine asleep: what a lease is measured by."""
+    return time.clock_gettime(_CLOCK)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class Conductor:
         self._family: Family | None = None
         self._engine: sa.Engine | None = None
         self._webserver: Webserver | None = None
-        self.hurry = False
+        self.stopping = False
         self.inbox_url = ""
 
     @property
@@ -106,12 +106,17 @@ class Conductor:
         with contextlib.suppress(httpx.HTTPError):
             httpx.post(f"{self.inbox_url}/control", json={"reactions": "off"}, timeout=5)
 
+    def hurry(self) -> None:
+        """Wait for nobody any more."""
+        if self._family is not None:
+            self._family.patient = False
+
     def rest_clock(self) -> None:
         prepare.rest_clock(self.engine)
         self._clock_runs = False
 
     def kill_line(self) -> str:
-        """A command that kills a run worker of this Dagster and nobody else's: run workers are spawned by the code server, in its session."""
+        """A command that kills the run workers of this Dagster and nobody else's: the code server spawns them in its own session."""
         return f"pkill -9 -s {self.family.children['dagster'].process.pid} -f multiprocessing.spawn"
 
     def _start(self) -> None:
@@ -135,14 +140,16 @@ class Conductor:
         with self._step("the shop's tables and the workflows"):
             reader = self._engine.url.username or os.environ.get("USER", "postgres")
             self._call("shop.prepare", [*_shop(self.folder), "--prepare", "--reader", reader], shop_environment)
-            self._call("deploy", [sys.executable, "-m", "journey_pipelines.cli", "deploy"], environment)
+            self._call("deploy", [sys.executable, "-c", "from journey_pipelines.cli import main; main()", "deploy"], environment)
         with self._step("the channel sandbox"):
             command = [sys.executable, "-m", "journey_pipelines.demo.sandbox", "--folder", str(self.folder / "sandbox")]
-            self.family.start("sandbox", [*command, "--port", str(inbox), "--smtp-port", str(smtp), "--seed", str(self.options.seed)], shop_environment)
+            command += ["--port", str(inbox), "--smtp-port", str(smtp), "--seed", str(self.options.seed)]
+            self.family.start("sandbox", command, shop_environment)
             self._await("sandbox", lambda: None if _answers(f"{self.inbox_url}/healthz") else "it does not answer yet")
         with self._step("Dagster"):
             self._dagster_home(storage)
-            command = [sys.executable, "-m", "dagster", "dev", "-w", str(self.root / "workspace.yaml"), "-h", "127.0.0.1", "-p", str(dagster)]
+            command = [sys.executable, "-m", "dagster", "dev", "-w", str(self.root / "workspace.yaml")]
+            command += ["-h", "127.0.0.1", "-p", str(dagster)]
             self.family.start("dagster", command, environment)
             self._webserver = Webserver(f"http://127.0.0.1:{dagster}")
             self._await("dagster", self._webserver.missing)
@@ -158,7 +165,8 @@ class Conductor:
 
     def _stop(self) -> None:
         """Take everything down; whatever fails on the way, the rest is tried."""
-        family, patience = self._family, 0.0 if self.hurry else 1.0
+        self.stopping = True
+        family = self._family
         if family is not None and family.children:
             self.say("stopping")
         with contextlib.ExitStack() as rest:
@@ -168,9 +176,9 @@ class Conductor:
             if family is not None:
                 rest.callback(family.sweep)
                 # Dagster ends its own processes when interrupted, runs included; what it leaves the sweep takes.
-                rest.callback(family.stop, "sandbox", patience=5 * patience)
-                rest.callback(family.stop, "dagster", patience=20 * patience, first=signal.SIGINT)
-                rest.callback(family.stop, "shop", patience=5 * patience)
+                rest.callback(family.stop, "sandbox", patience=5)
+                rest.callback(family.stop, "dagster", patience=20, first=signal.SIGINT)
+                rest.callback(family.stop, "shop", patience=5)
 
     def _dispose(self) -> None:
         if self._webserver is not None:
@@ -212,8 +220,8 @@ class Conductor:
         aside = prepare.claim_journals(self.engine, self.folder)
         if aside is not None:
             self.say(f"the journals found here tell of another database; they are in {aside}")
-        # Before anything is written: the clock's defaults date what comes in.
-        prepare.start_clock(self.engine, self.options.rate)
+        # Before anything is dated, and at the wall's pace until the shop opens: starting takes half a minute, five hours at 600x.
+        prepare.start_clock(self.engine, 1.0)
         self._clock_runs = True
 
     def _ports(self) -> dict[str, int]:
@@ -240,6 +248,7 @@ class Conductor:
             "JOURNEYS_SMTP_URL": f"smtp://127.0.0.1:{smtp}",
             "JOURNEYS_SMS_URL": f"http://127.0.0.1:{inbox}/sms",
             "JOURNEYS_PUSH_URL": f"http://127.0.0.1:{inbox}/push",
+            "JOURNEYS_SENDER": os.environ.get("JOURNEYS_SENDER") or "Fern & Finch <hello@shop.example>",
             "JOURNEYS_SENSORS": "running",
             "JOURNEYS_DAGSTER_URL": storage,
             "DAGSTER_HOME": str(self.data / "dagster"),
@@ -261,11 +270,14 @@ class Conductor:
 
     def _await(self, name: str, missing: Callable[[], str | None]) -> None:
         """Wait until `missing` answers None; DemoError when the child dies or three minutes pass."""
-        deadline = time.monotonic() + UP_WITHIN
+        began = said = time.monotonic()
         while (lacking := missing()) is not None:
             for child in self.family.dead():
                 raise DemoError(f"{child.name} ended with {child.process.returncode}; the end of {child.log}:\n{child.last_words()}")
-            if time.monotonic() > deadline:
+            if time.monotonic() - said > 5:
+                said = time.monotonic()
+                self.say(f"[dim]{lacking}[/]")
+            if time.monotonic() - began > UP_WITHIN:
                 child = self.family.children[name]
                 raise DemoError(f"{name} is not up after {UP_WITHIN:.0f} s: {lacking}; the end of {child.log}:\n{child.last_words()}")
             time.sleep(0.1)

@@ -116,9 +116,7 @@ def _duplicated(counters: Counters, received: list[dict[str, Any]]) -> None:
     _note(counters, "duplicated", [f"{key} accepted {n} times" for key, n in times.items() if n > 1])
 
 
-def _against_consent(
-    counters: Counters, received: list[dict[str, Any]], profiles: list[dict[str, Any]], ledger: _Ledger
-) -> None:
+def _against_consent(counters: Counters, received: list[dict[str, Any]], profiles: list[dict[str, Any]], ledger: _Ledger) -> None:
     consents, owners = _consents(profiles), _owners(profiles)
     wrong = []
     for line in received:

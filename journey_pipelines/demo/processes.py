@@ -41,6 +41,7 @@ class Family:
         self._logs = folder / "logs"
         self._logs.mkdir(parents=True, exist_ok=True)
         self.children: dict[str, Child] = {}
+        self.patient = True
 
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
         return {**environment, MARK: self._mark}
@@ -74,7 +75,9 @@ class Family:
         members = _with_descendants(child.process.pid)
         if child.process.poll() is None:
             child.process.send_signal(first)
-        _wait_for(child.process, patience)
+        deadline = time.monotonic() + patience
+        while child.process.poll() is None and self.patient and time.monotonic() < deadline:
+            time.sleep(0.05)
         for number, seconds in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0)):
             if _end(members, number, seconds):
                 break
@@ -106,12 +109,6 @@ def _with_descendants(pid: int) -> list[psutil.Process]:
         return [leader, *leader.children(recursive=True)]
     except psutil.Error:
         return []
-
-
-def _wait_for(process: subprocess.Popen[bytes], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
 
 
 def _end(processes: list[psutil.Process], number: signal.Signals, seconds: float) -> bool:

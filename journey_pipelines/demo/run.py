@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import time
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
@@ -63,11 +63,10 @@ def run(asked: argparse.Namespace, console: Console) -> int:
 
 
 class _signals:
-    """SIGINT, SIGTERM and SIGHUP end the demo in order; a second one while it is being taken down makes haste."""
+    """SIGINT, SIGTERM and SIGHUP end the demo in order; another one while it is being taken down makes haste."""
 
     def __init__(self, conductor: Conductor) -> None:
         self._conductor = conductor
-        self._heard = False
 
     def __enter__(self) -> None:
         self._before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
@@ -77,10 +76,9 @@ class _signals:
             signal.signal(number, handler)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        if self._heard:
-            self._conductor.hurry = True
+        if self._conductor.stopping:
+            self._conductor.hurry()
             return
-        self._heard = True
         raise KeyboardInterrupt
 
 
@@ -103,7 +101,10 @@ def _attended(conductor: Conductor) -> int:
                 )
         if first is not None and today != day:
             day = today
-            _ask_for_reports(conductor, max(first, today - timedelta(days=_REPORT_DAYS)), today)
+            try:
+                conductor.webserver.make_reports(max(first, today - timedelta(days=_REPORT_DAYS)), today)
+            except (WebserverError, httpx.HTTPError) as error:
+                conductor.say(f"[yellow]no reports:[/] {error}")
 
 
 def _unattended(conductor: Conductor, duration: float) -> int:
@@ -145,7 +146,7 @@ def _unattended(conductor: Conductor, duration: float) -> int:
 def _judge(counters: Counters, accepted: int, duration: float) -> list[str]:
     """What is wrong with a run, in words."""
     wrong = [
-        f"{getattr(counters, name)} {name.replace('_', ' ')}: {'; '.join(counters.examples.get(name, []))}"
+        f"{getattr(counters, name)} {name.replace('_', ' ')}: {'; '.join(counters.examples.get(name, [])[:3])}"
         for name in ("lost", "duplicated", "against_consent", "stuck")
         if getattr(counters, name)
     ]
@@ -216,14 +217,6 @@ def _counters(conductor: Conductor) -> Counters:
         return count(connection, conductor.folder)
 
 
-def _ask_for_reports(conductor: Conductor, first: date, last: date) -> str | None:
-    try:
-        return conductor.webserver.make_reports(first.isoformat(), last.isoformat())
-    except (WebserverError, httpx.HTTPError) as error:
-        conductor.say(f"[yellow]no reports:[/] {error}")
-        return None
-
-
 def _report(conductor: Conductor) -> tuple[str | None, str | None]:
     """Make the reports of all days so far; returns where the latest page is, and a complaint when there is none."""
     with conductor.engine.connect() as conn:
@@ -231,12 +224,14 @@ def _report(conductor: Conductor) -> tuple[str | None, str | None]:
     if first is None:
         return None, "nobody entered a journey"
     conductor.say(f"reports of {first} to {today}")
-    run_id = _ask_for_reports(conductor, first, today)
-    deadline = time.monotonic() + REPORTED_WITHIN
-    outcome = None
-    while run_id is not None and outcome is None and time.monotonic() < deadline:
-        time.sleep(0.5)
-        outcome = conductor.webserver.outcome(run_id)
+    deadline, outcome = time.monotonic() + REPORTED_WITHIN, None
+    try:
+        run_id = conductor.webserver.make_reports(first, today)
+        while outcome is None and time.monotonic() < deadline:
+            time.sleep(0.5)
+            outcome = conductor.webserver.outcome(run_id)
+    except (WebserverError, httpx.HTTPError) as error:
+        return None, f"the reports were not made: {error}"
     page = conductor.reports / today.isoformat() / "report.html"
     if outcome != "SUCCESS" or not page.exists():
         return None, f"the reports were not made: run {run_id} is {outcome or 'not finished'}; see {conductor.webserver.url}/runs"

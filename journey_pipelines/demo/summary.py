@@ -17,17 +17,14 @@ from journey_pipelines.demo.counters import Counters
 _EVENTS = "SELECT source, count(*) FROM journeys.customer_events GROUP BY 1 ORDER BY 2 DESC"
 _QUARANTINED = "SELECT count(*) FROM journeys.event_quarantine"
 _JOURNEYS = """
-SELECT workflow_id, count(*), count(*) FILTER (WHERE status = 'ended'), count(*) FILTER (WHERE held_out) FROM journeys.customer_journeys GROUP BY 1
+SELECT workflow_id, count(*), count(*) FILTER (WHERE status = 'ended'), count(*) FILTER (WHERE held_out)
+  FROM journeys.customer_journeys GROUP BY 1
 """
 _ADVANCED = """
 SELECT workflow_id, count(*) FROM journeys.journey_transitions WHERE from_step IS NOT NULL AND to_step IS NOT NULL GROUP BY 1
 """
 _EXITS = "SELECT exit_reason, count(*) FROM journeys.customer_journeys WHERE status = 'ended' GROUP BY 1 ORDER BY 2 DESC"
 _MESSAGES = "SELECT channel, state, coalesce(reason, ''), count(*) FROM journeys.messages GROUP BY 1, 2, 3 ORDER BY 1, 4 DESC"
-_LATENCY = """
-SELECT percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY extract(epoch FROM accepted_at - planned_at))
-  FROM journeys.messages WHERE state = 'accepted' AND accepted_at > :since
-"""
 _OPEN = """
 SELECT (SELECT count(*) FROM journeys.event_inbox WHERE effective_at <= journeys.clock_now()),
        (SELECT count(*) FROM journeys.customer_journeys WHERE status = 'active' AND held_at IS NULL AND due_at <= journeys.clock_now()),
@@ -71,13 +68,13 @@ class Open:
 def figures(conn: sa.Connection) -> Figures:
     """Read the totals, in one transaction of the caller's."""
     found = Figures(conn.execute(sa.text("SELECT journeys.clock_now()")).scalar_one())
-    found.events = {source: n for source, n in conn.execute(sa.text(_EVENTS))}
+    found.events = {row[0]: row[1] for row in conn.execute(sa.text(_EVENTS))}
     found.quarantined = conn.execute(sa.text(_QUARANTINED)).scalar_one()
     for workflow, entered, ended, held_out in conn.execute(sa.text(_JOURNEYS)):
         found.entered[workflow], found.ended[workflow] = entered, ended
         found.held_out += held_out
-    found.advanced.update({workflow: n for workflow, n in conn.execute(sa.text(_ADVANCED))})
-    found.exits = {reason: n for reason, n in conn.execute(sa.text(_EXITS))}
+    found.advanced.update({row[0]: row[1] for row in conn.execute(sa.text(_ADVANCED))})
+    found.exits = {row[0]: row[1] for row in conn.execute(sa.text(_EXITS))}
     found.messages = {(channel, state, reason): n for channel, state, reason, n in conn.execute(sa.text(_MESSAGES))}
     return found
 
@@ -93,13 +90,13 @@ def show(now: Figures, before: Figures, counters: Counters | None, report: str |
     def number(new: int, old: int) -> str:
         return f"{new - old:,} ({new:,})" if earlier else f"{new:,}"
 
-    flow = Table("", "entered", "advanced", "ended", title="Journeys" + (" (in brackets: all runs)" if earlier else ""), **_STYLE)
+    flow = _table("Journeys" + (" (in brackets: all runs)" if earlier else ""), "", "entered", "advanced", "ended")
     for name in sorted(now.entered):
         pairs = [(column[name], old[name]) for column, old in zip(_columns(now), _columns(before), strict=True)]
         flow.add_row(name, *(number(*pair) for pair in pairs))
     flow.add_section()
     flow.add_row("all", *(number(c.total(), o.total()) for c, o in zip(_columns(now), _columns(before), strict=True)))
-    sent = Table("channel", "state", "reason", "messages", title="Messages", **_STYLE)
+    sent = _table("Messages", "channel", "state", "reason", "messages")
     for (channel, state, reason), n in now.messages.items():
         sent.add_row(channel, state, reason, number(n, before.messages.get((channel, state, reason), 0)))
     for table, numbers in ((flow, (1, 2, 3)), (sent, (3,))):
@@ -108,7 +105,7 @@ def show(now: Figures, before: Figures, counters: Counters | None, report: str |
     events = ", ".join(f"{source} {number(n, before.events.get(source, 0))}" for source, n in now.events.items())
     total = number(sum(now.events.values()), sum(before.events.values()))
     exits = ", ".join(f"{reason} {n:,}" for reason, n in now.exits.items()) or "none yet"
-    lines = [
+    lines: list[Text | Table] = [
         Text.assemble(("Events in  ", "bold"), f"{total}: {events}; {number(now.quarantined, before.quarantined)} in quarantine"),
         flow,
         Text.assemble(("Ended by   ", "bold"), f"{exits}; {now.held_out:,} journeys are in a hold-out"),
@@ -124,10 +121,11 @@ def _columns(figures: Figures) -> tuple[Counter[str], Counter[str], Counter[str]
 
 
 def _verdict(counters: Counters) -> Table:
-    table = Table("lost", "duplicated", "against consent", "stuck", title="The four counters", **_STYLE)
+    table = _table("The four counters", "lost", "duplicated", "against consent", "stuck")
     four = (counters.lost, counters.duplicated, counters.against_consent, counters.stuck)
     table.add_row(*(Text(f"{n:,}", style="green" if n == 0 else "bold red", justify="right") for n in four))
     return table
 
 
-_STYLE = {"box": box.SIMPLE_HEAD, "title_justify": "left", "title_style": "bold", "header_style": "dim", "pad_edge": False}
+def _table(title: str, *columns: str) -> Table:
+    return Table(*columns, title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", header_style="dim", pad_edge=False)

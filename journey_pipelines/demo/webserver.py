@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import httpx
 
 LOCATION = "journeys"
-REPORT_JOB = "daily_reports"
+REPORT_JOB = "make_reports"
 
 _READY = """
 { workspaceOrError { __typename ... on PythonError { message } ... on Workspace { locationEntries { name loadStatus
@@ -35,7 +36,7 @@ class Webserver:
         self._client = httpx.Client(base_url=url, timeout=10.0)
 
     def missing(self) -> str | None:
-        """What is still missing before everything runs, in words; None when nothing is. Raises WebserverError for what waiting does not mend."""
+        """What is still missing before everything runs, in words, or None. Raises WebserverError for what waiting does not mend."""
         try:
             data = self._ask(_READY)
         except httpx.HTTPError:
@@ -52,9 +53,9 @@ class Webserver:
         late = [d["daemonType"] for d in data["instance"]["daemonHealth"]["allDaemonStatuses"] if d["required"] and not d["healthy"]]
         return f"waiting for the daemon ({', '.join(late).lower()})" if late else None
 
-    def make_reports(self, first: str, last: str) -> str:
-        """Request the reports of the days `first` to `last` (ISO dates) in one run; returns its id."""
-        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last, "journeys/requested_by": "demo"}
+    def make_reports(self, first: date, last: date) -> str:
+        """Request the reports of the days `first` to `last` in one run; returns its id."""
+        tags = {"dagster/asset_partition_range_start": first.isoformat(), "dagster/asset_partition_range_end": last.isoformat()}
         params = {
             "selector": {"repositoryLocationName": LOCATION, "repositoryName": "__repository__", "pipelineName": REPORT_JOB},
             "runConfigData": {},

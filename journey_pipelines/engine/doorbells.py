@@ -1,7 +1,8 @@
 """Doorbells: is there work? One cheap, indexed question each, asked of the database every few seconds whatever its size.
 
 An answer is only a hint. A wrong yes costs a run that finds nothing, a wrong no costs delay; neither loses or repeats anything, because what
-is due is decided again by the run. All functions read in the caller's transaction and take the clock's time.
+is due is decided again by the run. All functions read in the caller's transaction and take the clock's time. What a declared event source
+is asked is `intake.sources`' business.
 
 Each question asks for the first row in the order of an index instead of whether a row exists: after a day of standstill the planner believes
 that half of the table is due, and would look for one of them by reading it from the start.
@@ -18,54 +19,27 @@ import sqlalchemy as sa
 from journey_pipelines.store.tables import (
     automation_workflows,
     customer_journeys,
-    deployment,
+    engine_shards,
     event_inbox,
-    event_sources,
     messages,
     segment_changes,
 )
-from journey_pipelines.workflows.project import EventSource
 
 
 def inbox_waiting(conn: sa.Connection, now: datetime) -> bool:
     """Is there an event in the inbox that has happened by `now`? Events of the future stay there until their time."""
-    inbox, shards = event_inbox.c, sa.func.generate_series(0, 63).table_valued("shard", name="shards")
+    inbox = event_inbox.c
     # the first row of each shard, because the index begins with the shard
     first = (
         sa.select(inbox.effective_at)
-        .where(inbox.shard == shards.c.shard)
+        .where(inbox.shard == engine_shards.c.shard)
         .order_by(inbox.effective_at, inbox.id)
         .limit(1)
-        .correlate(shards)
+        .correlate(engine_shards)
         .lateral("first")
     )
-    return bool(conn.scalar(sa.select(sa.exists(sa.select(sa.literal(1)).select_from(shards.join(first, first.c.effective_at <= now))))))
-
-
-def sources_waiting(conn: sa.Connection, now: datetime) -> bool:
-    """Has a deployed event source a row beyond where it was read to, or not been read for half of its overlap?
-
-    The second, because a row that committed late lies behind the cursor and is found only while the overlap still covers it. A source that
-    cannot be asked is no reason to ring: its error is recorded when it is read.
-    """
-    read = {row.source_id: row for row in conn.execute(sa.select(event_sources))}
-    documents = conn.scalar(sa.select(deployment.c.sources)) or {}
-    return any(_source_waiting(conn, now, EventSource.model_validate(document), read.get(name)) for name, document in documents.items())
-
-
-def _source_waiting(conn: sa.Connection, now: datetime, source: EventSource, read: sa.Row[Any] | None) -> bool:
-    if read is None or read.cursor_value is None or read.last_polled_at is None:
-        return True
-    if read.last_polled_at + source.overlap.elapsed() / 2 <= now:
-        return True
-    schema, name = source.table.split(".")
-    cursor: sa.ColumnClause[datetime] = sa.column(source.cursor)
-    newer = sa.select(sa.literal(1)).select_from(sa.table(name, cursor, schema=schema)).where(cursor > read.cursor_value).limit(1)
-    try:
-        with conn.begin_nested():
-            return conn.scalar(newer) is not None
-    except sa.exc.DBAPIError:
-        return False
+    question = sa.select(engine_shards.c.shard).select_from(engine_shards.join(first, first.c.effective_at <= now)).limit(1)
+    return conn.scalar(question) is not None
 
 
 def segment_changes_waiting(conn: sa.Connection, now: datetime) -> bool:

@@ -37,7 +37,7 @@ def constant_problem(value: Any) -> str | None:
             return "a text cannot hold the character NUL"
         if any("\ud800" <= c <= "\udfff" for c in value):
             return "a text cannot hold half of a surrogate pair"
-    elif isinstance(value, int | float) and not (math.isfinite(value) and abs(Decimal(str(value))) < NUMBER_LIMIT):
+    elif type(value) in (int, float) and not (math.isfinite(value) and abs(Decimal(str(value))) < NUMBER_LIMIT):
         return "numbers have at most 15 digits before the point"
     return None
 

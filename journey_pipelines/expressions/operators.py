@@ -115,9 +115,7 @@ def held(container: Term, item: Term) -> Sql:
     if container.kind != "json":
         return FALSE
     if item.kind == "ts":
-        array = sa.case((sa.func.jsonb_typeof(container.sql) == sa.literal_column("'array'"), container.sql))
-        element = sa.func.jsonb_array_elements(array).column_valued("element")
-        return sa.exists(sa.select(sa.literal_column("1")).select_from(element).where(call("ts", element, item.sql.type) == item.sql))
+        return call("holds_time", container.sql, item.sql, sa.Boolean())
     return call("holds", container.sql, as_json(item), sa.Boolean())
 
 

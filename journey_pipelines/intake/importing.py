@@ -8,6 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from journey_pipelines.intake.errors import NothingFits
 from journey_pipelines.intake.load import SOURCE_PREFIX, Line, Loaded, Loader, loading
 from journey_pipelines.intake.mapping import Event, RowMapping, RowRefused
 from journey_pipelines.intake.readers import BadRow, Row, read_rows
@@ -21,16 +22,13 @@ BATCH_BYTES = 16_000_000
 TRIAL_ROWS = 1_000
 
 
-class NothingFits(Exception):
-    """Not one of the first rows could become an event: the message shows the most frequent reasons and the first row."""
-
-
 @dataclass(frozen=True)
 class ImportReport:
-    """Rows of the file: `queued` in the inbox, `history` written as history, `known` taken in before, `rejected`, `outside` the time asked for.
+    """Rows of the file: `queued` in the inbox, `history` written as history, `known` taken in before, `rejected`, `outside` the time asked
+    for.
 
-    `reasons`: why rows were rejected, most frequent first; `rejects`: the file that holds them, None if there is none.
-    `first_at` and `last_at` are the earliest and latest time among the events accepted.
+    `reasons`: why rows were rejected, most frequent first; `rejects`: the file that holds them, None if there is none. `first_at` and
+    `last_at` are the earliest and latest time among the events accepted.
     """
 
     rows: int
@@ -69,9 +67,9 @@ def import_events(
 ) -> ImportReport:
     """Load `path`. Events before `history_before` become history at once and trigger nothing; events from `not_from` on are left out.
 
-    `source` is the events' source; without one it is `import:TYPE`, so that a file may be read once as purchases and once as visits. The id of a
-    row is the hash of its line + its ordinal among equal lines: loading again adds nothing. `progress` is told the position in the file, in bytes.
-    Raises FileUnreadable, NothingFits; whatever batch was loaded before stays.
+    `source` is the events' source; without one it is `import:TYPE`, so that a file may be read once as purchases and once as visits. The id
+    of a row is the hash of its line + its ordinal among equal lines: loading again adds nothing. `progress` is told the position in the
+    file, in bytes. Raises FileUnreadable, NothingFits; whatever batch was loaded before stays.
     """
     run = _Run()
     with Rejects(rejects or path.with_name(path.name + ".rejected.jsonl")) as bad, loading(engine, replayed=replayed) as loader:
@@ -150,4 +148,5 @@ def _event(mapping: RowMapping, row: Row | BadRow, bad: Rejects) -> Event | None
 
 def _explain(path: Path, bad: Rejects) -> str:
     reasons = "; ".join(f"{reason} ({n}x)" for reason, n in heapq.nlargest(3, bad.reasons.items(), key=lambda item: item[1]))
-    return f"{path}: none of the first {bad.count:,} rows can become an event: {reasons}. See {bad.path} and check the options; nothing was loaded"
+    found = f"{path}: none of the first {bad.count:,} rows can become an event: {reasons}"
+    return f"{found}. See {bad.path} and check the options; nothing was loaded"

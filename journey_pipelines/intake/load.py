@@ -1,7 +1,7 @@
 """Batches of rows into the database: COPY into a temporary table, then one INSERT that numbers equal lines and leaves out what is known.
 
-Memory does not grow with the file: how often each line was seen is counted in a temporary table of the session, on the server's disk, not in
-Python (a dict of hashes needs about 100 bytes a line).
+Memory does not grow with the file: how often each line was seen is counted in a temporary table of the session, on the server's disk, not
+in Python (a dict of hashes needs about 100 bytes a line).
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,9 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Rows of a batch: `queued` in the inbox, `history` straight into history, `known` from before, `refused` by the database with its reason."""
+    """Rows of a batch: `queued` in the inbox, `history` straight into history, `known` from before, `refused` by the database with its
+    reason.
+    """
 
     queued: int = 0
     history: int = 0
@@ -49,8 +51,8 @@ class Loaded:
 def loading(engine: sa.Engine, *, replayed: bool = False) -> Iterator["Loader"]:
     """A Loader on a connection of its own; its temporary tables end with it.
 
-    `replayed`: received_at = occurred_at whatever the clock says. Otherwise received_at is never later than the clock, so that a row from 2099 is
-    clamped at intake like any other (engine.md, 1).
+    `replayed`: received_at = occurred_at whatever the clock says. Otherwise received_at is never later than the clock, so that a row from
+    2099 is clamped at intake like any other (engine.md, 1).
     """
     with engine.connect().execution_options(preserve_rowcount=True) as conn:
         try:
@@ -111,5 +113,15 @@ class Loader:
             for pos, line in enumerate(lines):
                 event = line.event
                 copy.write_row(
-                    (pos, line.row.hash, line.source, event.customer_id, event.type, event.occurred_at, event.payload, event.profile, line.history)
+                    (
+                        pos,
+                        line.row.hash,
+                        line.source,
+                        event.customer_id,
+                        event.type,
+                        event.occurred_at,
+                        event.payload,
+                        event.profile,
+                        line.history,
+                    )
                 )

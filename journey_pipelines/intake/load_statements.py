@@ -1,4 +1,6 @@
-"""The SQL of a load: a session's temporary tables, and the statements that number equal lines, leave out what is known and insert the rest."""
+"""The SQL of a load: a session's temporary tables, and the statements that number equal lines, leave out what is known and insert the
+rest.
+"""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
@@ -78,7 +80,9 @@ def remember_queued(prefix: str) -> sa.Insert:
 
 
 def _number_equal_lines() -> sa.Insert:
-    """`import_batch` -> `import_new`: each row with its id, hash of the line + ordinal among equal lines; without the rows already taken in."""
+    """`import_batch` -> `import_new`: each row with its id, hash of the line + ordinal among equal lines; without the rows already taken
+    in.
+    """
     batch = import_batch.c
     seen = pg.insert(import_lines).from_select(
         ["line_hash", "n"], sa.select(batch.line_hash, sa.func.count()).group_by(batch.line_hash).order_by(batch.line_hash)
@@ -120,7 +124,7 @@ def _into_inbox() -> sa.Insert:
 _EFFECTIVE = sa.func.least(import_new.c.occurred_at, import_new.c.received_at + sa.cast("5 minutes", pg.INTERVAL), type_=TS)
 
 
-def _into_history() -> sa.Select[tuple[int]]:
+def _into_history() -> sa.Select[int]:
     """Keys, history and statistics in one statement; gives the number of rows. Call it under the shard locks."""
     new = import_new.c
     ordered = sa.select(import_new, _EFFECTIVE.label("effective_at")).where(new.history).order_by(new.pos).subquery("ordered")
@@ -131,7 +135,18 @@ def _into_history() -> sa.Select[tuple[int]]:
     events = (
         sa.insert(customer_events)
         .from_select(
-            ["seq", "customer_id", "shard", "type", "occurred_at", "original_occurred_at", "received_at", "source", "source_event_id", "payload"],
+            [
+                "seq",
+                "customer_id",
+                "shard",
+                "type",
+                "occurred_at",
+                "original_occurred_at",
+                "received_at",
+                "source",
+                "source_event_id",
+                "payload",
+            ],
             sa.select(
                 r.seq,
                 r.customer_id,
@@ -174,7 +189,9 @@ def _into_history() -> sa.Select[tuple[int]]:
 
 
 def _patches() -> sa.Subquery:
-    """Profile patches of the history rows, `round` n = a customer's n-th, in the order of their events; of equal patches in a row only the last counts."""
+    """Profile patches of the history rows, `round` n = a customer's n-th, in the order of their events; of equal patches in a row only the
+    last counts.
+    """
     new = import_new.c
     order = (new.occurred_at, new.pos)
     following = sa.func.lead(new.profile).over(partition_by=new.customer_id, order_by=order)
@@ -185,7 +202,12 @@ def _patches() -> sa.Subquery:
     )
     d = distinct.c
     return (
-        sa.select(d.customer_id, d.profile, d.at, sa.func.row_number().over(partition_by=d.customer_id, order_by=(d.occurred_at, d.pos)).label("round"))
+        sa.select(
+            d.customer_id,
+            d.profile,
+            d.at,
+            sa.func.row_number().over(partition_by=d.customer_id, order_by=(d.occurred_at, d.pos)).label("round"),
+        )
         .where(d.profile.is_distinct_from(d.next_one))
         .subquery("patches")
     )
@@ -197,5 +219,7 @@ INTO_INBOX = _into_inbox()
 INTO_HISTORY = _into_history()
 PATCH_ROUNDS = sa.select(sa.func.max(patches.c.round))
 APPLY_PATCHES = sa.select(
-    sa.func.journeys.apply_profiles(sa.func.array_agg(patches.c.customer_id), sa.func.array_agg(patches.c.profile), sa.func.array_agg(patches.c.at))
+    sa.func.journeys.apply_profiles(
+        sa.func.array_agg(patches.c.customer_id), sa.func.array_agg(patches.c.profile), sa.func.array_agg(patches.c.at)
+    )
 ).where(patches.c.round == sa.bindparam("round", type_=sa.BigInteger))

@@ -15,7 +15,8 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from journey_pipelines.intake.templates import Render, TemplateProblem, Templates, plain_column
+from journey_pipelines.intake.errors import TemplateProblem
+from journey_pipelines.intake.templates import Render, Templates, plain_column
 from journey_pipelines.store import zones
 
 EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
@@ -62,7 +63,9 @@ class RowMapping:
         self._occurred_at = templates.compile("--occurred-at", options.occurred_at, column_name=True)
         self._profile = _compiled(templates, "--profile", options.profile)
         self._payload = None if options.payload is None else _compiled(templates, "--payload", options.payload)
-        self._taken = {plain_column(text) for text in (options.customer_id, options.occurred_at, options.type if "{" in options.type else "")}
+        self._taken = {
+            plain_column(text) for text in (options.customer_id, options.occurred_at, options.type if "{" in options.type else "")
+        }
         self._time = time_reader(options.date_format, options.timezone)
 
     def event(self, row: Mapping[str, Any]) -> Event:

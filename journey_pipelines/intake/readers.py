@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from journey_pipelines.intake.shape import FileUnreadable, Shape, open_bytes
+from journey_pipelines.intake.errors import FileUnreadable
+from journey_pipelines.intake.shape import Shape, open_bytes
 
 # A record is one event: 1 MB is far above the 64 kB a payload may have. It also bounds what an unclosed quote can swallow.
 MAX_RECORD = 1_048_576
@@ -195,7 +196,7 @@ def _csv_records(lines: _Lines, shape: Shape) -> Iterator[tuple[int, bytes, list
             lines.give_back(swallowed)
             records = reader()  # a generator that raised is over
             continue
-        if not found or found == [""] or all(not cell.strip() for cell in found) and len(found) == 1:
+        if not found or (len(found) == 1 and not found[0].strip()):
             continue
         number = taken[0][0]
         yield number, _clean(number, b"".join(text for _, text in taken)), found

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Literal, cast
 
+from journey_pipelines.intake.errors import FileUnreadable
+
 Format = Literal["csv", "whitespace", "jsonl"]
 FORMATS: tuple[Format, ...] = ("csv", "whitespace", "jsonl")
 SAMPLE_BYTES = 65_536
@@ -23,10 +25,6 @@ DELIMITERS = (",", "\t", ";", "|")
 _NAME = re.compile(r"[A-Za-z_][\w .\-/()#%]*")
 # words that Jinja reads as operators or constants, so that a column of that name could not be written in a template
 _RESERVED = frozenset({*keyword.kwlist, "true", "false", "none"})
-
-
-class FileUnreadable(Exception):
-    """The file as a whole cannot be read as events; the message says what was found and which option helps."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,13 @@ def detect(
         shape = replace(shape, delimiter=delimiter or _delimiter(lines) or ",")
     first = cells(lines[0], shape.delimiter)
     with_header = _is_header(first) if header is None else header
-    names = tuple(columns) if columns else tuple(name.strip() for name in first) if with_header else tuple(f"c{n + 1}" for n in range(len(first)))
+    names = (
+        tuple(columns)
+        if columns
+        else tuple(name.strip() for name in first)
+        if with_header
+        else tuple(f"c{n + 1}" for n in range(len(first)))
+    )
     if len(names) != len(first):
         raise FileUnreadable(f"{path}: --columns names {len(names)} columns, the first line has {len(first)}")
     return replace(shape, header=with_header, columns=_identifiers(names), names=names)

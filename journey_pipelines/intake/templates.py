@@ -1,7 +1,7 @@
 """`{{ column }}` templates over one row, compiled once; plain columns and plain interpolations never enter Jinja.
 
-A lone `{{ expr }}` keeps its type, anything else is text. A template that needs a missing value gives None (as in the workflow language), never
-`c@example.org`.
+A lone `{{ expr }}` keeps its type, anything else is text. A template that needs a missing value gives None (as in the workflow language),
+never `c@example.org`.
 """
 
 import difflib
@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import TemplateError, meta, nodes
 
 from journey_pipelines.expressions.environment import MissingValue, make_environment
+from journey_pipelines.intake.errors import TemplateProblem
 
 Render = Callable[[Mapping[str, Any]], Any]
 
@@ -24,10 +25,6 @@ def plain_column(text: str) -> str | None:
     lone = _LONE.fullmatch(text.strip())
     name = (lone[1] if lone else text).strip()
     return name if name.isidentifier() else None
-
-
-class TemplateProblem(Exception):
-    """An option's template cannot be used; says which option, what is wrong and what to write instead."""
 
 
 class Templates:
@@ -103,7 +100,7 @@ def _parts(tree: nodes.Template) -> list[str | nodes.Expr] | None:
 
 
 def _joined(parts: list[str | nodes.Expr]) -> Render:
-    plan = [(part, None) if isinstance(part, str) else (None, part.name if isinstance(part, nodes.Name) else "") for part in parts]
+    plan = [(part, "") if isinstance(part, str) else (None, part.name) for part in parts if isinstance(part, str | nodes.Name)]
 
     def render(row: Mapping[str, Any]) -> Any:
         out: list[str] = []

@@ -8,7 +8,8 @@ import dagster as dg
 from pydantic import Field
 
 from journey_pipelines.assets.external import MESSAGES
-from journey_pipelines.delivery.dispatch import DispatchReport, dispatch
+from journey_pipelines.delivery.dispatch import dispatch
+from journey_pipelines.delivery.report import DispatchReport
 from journey_pipelines.engine.policies import consent_predicates
 from journey_pipelines.resources import EngineResource
 from journey_pipelines.settings import settings
@@ -46,13 +47,14 @@ def send_due_messages(context: dg.OpExecutionContext, config: DispatchConfig, jo
         report = dispatch(
             engine, channels, consent=consent, budget=config.budget_seconds, linger=config.linger_seconds, batch_size=config.batch_size
         )
+    for note in report.notes():
+        context.log.info(note)
     context.log_event(dg.AssetMaterialization(asset_key=MESSAGES, metadata=headlines(report)))
 
 
-def headlines(report: DispatchReport) -> dict[str, int | float | str]:
-    """The run's figures, the headline first; `suppressed_<reason>` one by one, so that each is charted."""
-    suppressed = {f"suppressed_{reason}": count for reason, count in sorted(report.suppressed.items())}
-    return {
+def headlines(report: DispatchReport) -> dict[str, int | str]:
+    """The run's figures, the headline first; suppressions reason by reason, so that each is charted."""
+    figures: dict[str, int | str] = {
         "rows_in": report.claimed,
         "rows_out": report.accepted,
         "suppressed": sum(report.suppressed.values()),
@@ -60,5 +62,9 @@ def headlines(report: DispatchReport) -> dict[str, int | float | str]:
         "failed": report.failed,
         "in_doubt": report.in_doubt,
         "stopped_reason": report.stopped_reason,
-        **suppressed,
+        "postponed": report.postponed,
+        "dead": report.dead,
+        "rescued": report.rescued,
     }
+    figures |= {f"suppressed: {reason}": count for reason, count in sorted(report.suppressed.items())}
+    return figures | {f"not configured: {channel}": count for channel, count in sorted(report.not_configured.items())}

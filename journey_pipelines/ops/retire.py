@@ -10,6 +10,9 @@ from pydantic import Field
 
 FINISHED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
 
+# Runs read at once; far more than there are jobs, whose newest runs stay in every page
+PAGE = 500
+
 LANE_TAG = "journeys/lane"
 HOT = "hot"
 
@@ -24,7 +27,7 @@ class RetireConfig(dg.Config):
 
 
 @dg.op(description="Deletes finished runs of the hot lane; what the runs did stays in the engine's tables.")
-def delete_old_runs(context: dg.OpExecutionContext, config: RetireConfig) -> None:
+def retire_hot_runs(context: dg.OpExecutionContext, config: RetireConfig) -> None:
     deleted = retire(context.instance, older_than=datetime.now(UTC) - timedelta(days=config.keep_days), most=config.most)
     context.add_output_metadata({"rows_out": deleted})
     context.log.info("deleted %d finished runs older than %s days", deleted, config.keep_days)
@@ -39,21 +42,16 @@ def retire(instance: DagsterInstance, older_than: datetime, most: int = 10_000) 
     kept: dict[str, str | None] = {}
     deleted = 0
     while deleted < most:
-        records = instance.get_run_records(
-            RunsFilter(tags={LANE_TAG: HOT}, statuses=FINISHED, updated_before=older_than), limit=min(500, most - deleted) + len(kept), ascending=True
-        )
-        batch = []
-        for record in records:
-            run = record.dagster_run
-            if run.job_name not in kept:
-                newest = instance.get_runs(RunsFilter(job_name=run.job_name, statuses=[DagsterRunStatus.SUCCESS]), limit=1)
-                kept[run.job_name] = newest[0].run_id if newest else None
-            if run.run_id != kept[run.job_name]:
-                batch.append(run.run_id)
-        if not batch:
+        old = RunsFilter(tags={LANE_TAG: HOT}, statuses=FINISHED, updated_before=older_than)
+        runs = [record.dagster_run for record in instance.get_run_records(old, limit=PAGE + len(kept), ascending=True)]
+        for job in {run.job_name for run in runs} - kept.keys():
+            newest = instance.get_runs(RunsFilter(job_name=job, statuses=[DagsterRunStatus.SUCCESS]), limit=1)
+            kept[job] = newest[0].run_id if newest else None
+        goers = [run.run_id for run in runs if run.run_id != kept[run.job_name]][: most - deleted]
+        if not goers:
             break
-        for run_id in batch:
+        for run_id in goers:
             instance.delete_run(run_id)
             instance.compute_log_manager.delete_logs(prefix=[run_id])
-        deleted += len(batch)
+        deleted += len(goers)
     return deleted

@@ -54,11 +54,14 @@ def make_engine(
     if url is None:
         url = configured_url()
     address = database_url(url) if isinstance(url, str) else url.set(drivername="postgresql+psycopg")
+    # No JIT: it compiles longer than our statements run. random_page_cost of an SSD: a batch's look-ups go by index.
     # Custom plans: a cached generic plan knows neither the batch's size nor which shards it holds (engine.md, 21).
     # client_connection_check_interval: a killed worker's statement ends within seconds and with it its locks.
     session = {
         "TimeZone": "UTC",
         "plan_cache_mode": "force_custom_plan",
+        "jit": "off",
+        "random_page_cost": "1.1",
         "statement_timeout": f"{statement_timeout * 1000:.0f}",
         "idle_in_transaction_session_timeout": f"{idle_in_transaction_timeout * 1000:.0f}",
         "client_connection_check_interval": "5000",

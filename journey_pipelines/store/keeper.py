@@ -80,7 +80,9 @@ class Keeper:
         draft = self.home / "data.draft"
         shutil.rmtree(draft, ignore_errors=True)
         with self.log.open("ab") as log:
-            made = subprocess.run([self.binaries / "initdb", "-D", draft, *_INITDB], stdout=log, stderr=log, **self.surroundings)
+            # who does not want the disk to be asked later need not wait for it now
+            hurry = ["--no-sync"] if self.order["settings"].get("fsync") == "off" else []
+            made = subprocess.run([self.binaries / "initdb", "-D", draft, *_INITDB, *hurry], stdout=log, stderr=log, **self.surroundings)
         if made.returncode != 0:
             return False
         # renamed when whole: a killed initdb leaves no half cluster behind
@@ -134,8 +136,16 @@ def orphan(data: Path) -> int | None:
     if not alive(pid):
         return None
     # the id may be another process's by now
-    ours = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True)
-    return pid if str(data) in ours.stdout else None
+    return pid if str(data) in command_of(pid) else None
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process, empty when it has gone. Linux tells in /proc, and may have no ps; macOS the other way round."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    if Path("/proc/self").exists():
+        return ""
+    return subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True).stdout
 
 
 def end_orphan(data: Path) -> bool:

@@ -86,7 +86,7 @@ def prepare(data_dir: Path) -> tuple[Place, Path]:
         if place.user is None and not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
     except OSError as error:
-        raise ServerError(f"the data folder {folder} cannot be used: {error.strerror}; set JOURNEYS_DATA to one that can be written") from None
+        raise ServerError(f"the data folder {folder} cannot be used: {error.strerror}; set JOURNEYS_DATA to one of yours") from None
     if place.user is not None and not place.outside and not _enters(place.user, folder):
         if place.data.exists():
             raise ServerError(f"the user {place.user!r} owns the database in {place.home}, but cannot enter {folder}; chmod o+x")

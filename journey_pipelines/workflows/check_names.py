@@ -9,7 +9,7 @@ from journey_pipelines.expressions import names as language
 from journey_pipelines.expressions.errors import did_you_mean
 from journey_pipelines.workflows.model import EventWait, ExitRule
 from journey_pipelines.workflows.problems import Place, nearest, one_of
-from journey_pipelines.workflows.project import MESSAGE_EVENTS, Catalogue
+from journey_pipelines.workflows.project import MESSAGE_EVENTS, RESERVED_PREFIXES, Catalogue
 from journey_pipelines.workflows.reading import Expression, Reading, Role
 from journey_pipelines.workflows.yaml_nodes import Text
 
@@ -54,7 +54,7 @@ class NameChecks:
             if text.computed:
                 found = analyse_text(text.node.written, self.declared)
                 self._report(text.node, text.label, found)
-                self._named(found, text.node, text.label, "step", text.step, is_next=False)
+                self._named(found, text.node, text.label, "step", text.step)
         self._attributes_written()
         self._waits_that_exit()
 
@@ -70,9 +70,9 @@ class NameChecks:
         if name in MESSAGE_EVENTS:
             return
         known = [*(self.catalogue.events or ()), *MESSAGE_EVENTS]
-        if name.startswith("message."):
+        if name.startswith(RESERVED_PREFIXES):
             near = nearest(name, MESSAGE_EVENTS)
-            self.problems.error(at, f"{label}: unknown event type '{name}'.{near} There are {one_of(MESSAGE_EVENTS)}")
+            self.problems.error(at, f"{label}: unknown event type '{name}'.{near} The engine's own are {one_of(MESSAGE_EVENTS)}")
         elif self.catalogue.events is not None and name not in self.catalogue.events:
             self.problems.error(
                 at, f"{label}: unknown event type '{name}': catalogue.yaml declares none of that name.{did_you_mean(name, known)}"
@@ -83,7 +83,7 @@ class NameChecks:
     def _expression(self, expression: Expression) -> None:
         found = analyse(expression.text, self.declared)
         self._report(expression.node, expression.label, found)
-        self._named(found, expression.node, expression.label, expression.role, expression.step, is_next=expression.is_next)
+        self._named(found, expression.node, expression.label, expression.role, expression.step)
         if expression.is_next and ("opened" in found.functions or "message.opened" in expression.text):
             self.problems.warn(expression.node.at, f"{expression.label}: branches on opens, which mail programs make up; prefer clicks")
 
@@ -91,8 +91,11 @@ class NameChecks:
         for error in found.errors:
             self.problems.error(place_in(node, error), f"{label}: {error.message}")
 
-    def _named(self, found: Analysis, node: Text, label: str, role: Role, step: str | None, *, is_next: bool) -> None:
+    def _named(self, found: Analysis, node: Text, label: str, role: Role, step: str | None) -> None:
         self.attributes |= found.customer_fields & self.catalogue.attributes.keys()
+        for name in sorted(found.event_types):
+            if name.startswith(RESERVED_PREFIXES) and not any(f"'{name}'" in error.message for error in found.errors):
+                self._event_type(name, node.at, label)
         for root in sorted(found.names & set(language.ROOTS) - set(_ROOTS[role])):
             self.problems.error(node.at, f"{label}: '{root}' is not known {_WHERE[role]}; there are {one_of(_ROOTS[role])}")
         if role in ("entry", "profile"):
@@ -100,7 +103,7 @@ class NameChecks:
                 self.problems.error(node.at, f"{label}: {function}() asks about messages of a journey, and there is none {_WHERE[role]}")
         else:
             for name in sorted(found.steps):
-                self._sending_step(name, node, label, step, is_next=is_next)
+                self._sending_step(name, node, label, step)
         for key in sorted(found.brand_keys - self.brand.keys()):
             self.problems.error(node.at, f"{label}: policies.yaml has no brand.{key}.{did_you_mean(key, self.brand)}")
         self._payload_keys("event", found.event_keys, self._types("entry"), node, label)
@@ -108,16 +111,16 @@ class NameChecks:
             types = self._types(role) if role == "rule" else self._types("wait")
             self._payload_keys("arrived", found.arrived_keys, types, node, label)
 
-    def _sending_step(self, name: str, node: Text, label: str, step: str | None, *, is_next: bool) -> None:
+    def _sending_step(self, name: str, node: Text, label: str, step: str | None) -> None:
         target = next((read for read in self.reading.steps if read.id == name), None)
         if target is None:
             self.problems.error(node.at, f"{label}: there is no step '{name}'.{did_you_mean(name, self.step_ids)}")
         elif not any(action.channel for action in target.do):
             self.problems.error(node.at, f"{label}: step '{name}' sends nothing, so nobody can open or click it")
-        elif is_next and name == step:
+        elif name == step:
             self.problems.error(
                 node.at,
-                f"{label}: asks about the message that step '{name}' has only just sent; let the next step wait for message.clicked",
+                f"{label}: asks about a message of its own step, '{name}', which has only just gone out; let the next step wait for it",
             )
 
     def _types(self, role: Role) -> set[str]:

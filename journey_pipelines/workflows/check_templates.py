@@ -15,7 +15,7 @@ from journey_pipelines.workflows.templates import TemplateNames, names_of
 
 PARTIALS = "partials"
 # Delivery's context (message: the ledger's row), and what Jinja itself has
-CONTEXT = ("customer", "event", "arrived", "journey", "brand", "message", "current_date")
+CONTEXT = ("customer", "event", "arrived", "journey", "brand", "message", "current_date", "now")
 _JINJA = frozenset({"loop", "caller", "self", "super"})
 _MESSAGE_FIELDS = ("message_key", "step", "action", "channel", "workflow", "category", "topic", "planned_at")
 _MAX_BYTES = 200_000
@@ -55,11 +55,11 @@ class TemplateChecks:
         """Read a template and all it includes into `texts`; False where there is no such file."""
         if name in self.texts:
             return True
-        own, shared = self.folder / name, self.folder.parent / PARTIALS / name
+        partials = self.folder.parent / PARTIALS
+        own, shared = self.folder / name, partials / name
         file = own if own.is_file() else shared
-        inside = file.resolve().is_relative_to(self.folder.parent.resolve())
-        if not file.is_file() or not inside:
-            there = [*_names_in(self.folder), *_names_in(self.folder.parent / PARTIALS)]
+        if not file.is_file() or file.resolve().parent not in (self.folder.resolve(), partials.resolve()):
+            there = [*_names_in(self.folder), *_names_in(partials)]
             near = did_you_mean(name, there)
             self.problems.error(at, f"{label}: expected the file {name} in {self.folder.name}/ or {PARTIALS}/, found none.{near}")
             return False
@@ -72,6 +72,9 @@ class TemplateChecks:
             return False
         if len(text) > _MAX_BYTES:
             self.problems.error(Place(file), f"expected at most {_MAX_BYTES:,} characters, got {len(text):,}")
+            return False
+        if "\0" in text:
+            self.problems.error(Place(file, text.count("\n", 0, text.index("\0")) + 1), "holds the character NUL; remove it")
             return False
         self.texts[name] = text
         names = self.names[name] = names_of(text)
@@ -94,9 +97,10 @@ class TemplateChecks:
 
     def _check_file(self, name: str) -> None:
         closure = self._closure(name)
-        if any(self.names[part].troubles for part in closure):
-            return
         assigned = set[str]().union(*(self.names[part].assigned for part in closure))
+        if any(self.names[part].troubles for part in closure):
+            # what could not be read may set any name
+            assigned |= set[str]().union(*(self.names[part].free for part in closure))
         for part in closure:
             own = self.folder / part
             file = own if own.is_file() else self.folder.parent / PARTIALS / part

@@ -112,7 +112,8 @@ class Fields:
     def need(self, key: str, example: str) -> Node | None:
         """As `get`, and an absent key is an error that shows how to write it."""
         if key not in self.values:
-            self.problems.error(self.at, f"{self.what}: '{key}' is missing; write `{key}: {example}`")
+            written = f"`{key}:` and below it `{example}`" if example.startswith("- ") else f"`{key}: {example}`"
+            self.problems.error(self.at, f"{self.what}: '{key}' is missing; write {written}")
             return None
         return self.get(key)
 

@@ -13,7 +13,8 @@ from journey_pipelines.workflows.model import ExitRule, Goal, Workflow
 from journey_pipelines.workflows.paths import resolve_steps
 from journey_pipelines.workflows.problems import Place, Problem, Problems, nearest
 from journey_pipelines.workflows.project import Catalogue, EventSource, Policies
-from journey_pipelines.workflows.read_project import default_policies, read_catalogue, read_policies, read_sources
+from journey_pipelines.workflows.read_project import default_policies, read_catalogue, read_policies
+from journey_pipelines.workflows.read_sources import read_sources
 from journey_pipelines.workflows.read_workflow import read_workflow
 from journey_pipelines.workflows.reading import Reading
 from journey_pipelines.workflows.yaml_nodes import Node, read_yaml
@@ -123,7 +124,7 @@ def _optional(file: Path, problems: Problems) -> Node | None:
     """The tree of a file that need not be there; one with nothing but comments counts as absent."""
     if not file.exists():
         return None
-    return read_yaml(file, problems)
+    return read_yaml(file, problems, may_be_empty=True)
 
 
 def _check_files(root: Path, problems: Problems) -> None:

@@ -14,6 +14,8 @@ _MESSAGES = frozenset({"send_email", "send_sms", "send_push"})
 
 def resolve_steps(steps: list[ReadStep], problems: Problems) -> tuple[Step, ...] | None:
     """Steps with their way on filled in, or None where something about them is wrong (said in `problems`)."""
+    if not steps:
+        return None
     before = problems.errors
     ids = [step.id for step in steps]
     _check_targets(steps, ids, problems)
@@ -43,13 +45,14 @@ def _ways(steps: list[ReadStep], problems: Problems) -> dict[str, Next] | None:
     """Absent = the step below, unless that one is somebody's target; the last step ends."""
     targets = {to for step in steps for to in step.next_places}
     ways: dict[str, Next] = {}
+    complete = True
     for step, below in zip(steps, [*steps[1:], None], strict=True):
         if step.next is not None:
             ways[step.id] = step.next
+        elif step.wrong_next:
+            complete = False
         elif below is None:
             ways[step.id] = Next(branches=(Branch(to=END),))
-        elif step.wrong_next:
-            return None
         elif below.id in targets:
             problems.error(
                 step.at,
@@ -57,7 +60,7 @@ def _ways(steps: list[ReadStep], problems: Problems) -> dict[str, Next] | None:
             )
         else:
             ways[step.id] = Next(branches=(Branch(to=below.id),))
-    return ways
+    return ways if complete else None
 
 
 def _check_loops(steps: list[ReadStep], ways: dict[str, Next], problems: Problems) -> None:
@@ -86,8 +89,6 @@ def _check_loops(steps: list[ReadStep], ways: dict[str, Next], problems: Problem
 
 
 def _check_reached(steps: list[ReadStep], ways: dict[str, Next], problems: Problems) -> None:
-    if not steps:
-        return
     reached, left = {steps[0].id}, [steps[0].id]
     while left:
         for to in ways[left.pop()].targets():

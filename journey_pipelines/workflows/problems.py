@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
-
-from journey_pipelines.expressions.errors import did_you_mean
 
 
 @dataclass(frozen=True, order=True)
@@ -57,8 +56,8 @@ class Problems:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?`, or nothing: for messages that list what is allowed themselves."""
-    hint = did_you_mean(word, known)
-    return hint if hint.startswith(" Did you mean") else ""
+    near = get_close_matches(word, list(known), n=1, cutoff=0.7)
+    return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def one_of(words: Iterable[str]) -> str:

@@ -26,6 +26,10 @@ MESSAGE_EVENTS: tuple[str, ...] = (
 )
 
 
+# Names that begin so are the engine's; of them it writes the message events
+RESERVED_PREFIXES: tuple[str, ...] = ("message.", "webhook.", "task.", "journey.", "segment.")
+
+
 class Catalogue(Model):
     """`events`: type -> payload field -> type, None where the project declares none; `attributes`: profile attribute -> type."""
 

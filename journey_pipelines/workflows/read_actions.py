@@ -103,12 +103,8 @@ def _send_push(reader: _Reader) -> dict[str, Any]:
 def _webhook_call(reader: _Reader) -> dict[str, Any]:
     fields = reader.fields
     params: dict[str, Any] = reader.text("url", needed="https://api.example.org/leads")
-    if "url" in params:
-        parts = urlsplit(params["url"].split("{{")[0].split("{%")[0])
-        # a host that a profile could fill would be a way to send anything anywhere
-        whole_host = "{" not in params["url"] or parts.path.startswith("/") or bool(parts.query)
-        if parts.scheme not in ("http", "https") or not parts.hostname or not whole_host:
-            fields.wrong("url", "https:// and a host written out; only the path and the query may hold {{ }}")
+    if "url" in params and not _fixed_host(params["url"]):
+        fields.wrong("url", "https:// and a host written out; only the path and the query may hold {{ }}")
     params["method"] = fields.choice("method", ("POST", "PUT", "PATCH", "DELETE", "GET"), "POST")
     params |= reader.headers("http")
     body = fields.get("body")
@@ -116,6 +112,16 @@ def _webhook_call(reader: _Reader) -> dict[str, Any]:
         walk_text(body, lambda text: reader.remember(text, "body", computed=False))
         params["body"] = plain(body)
     return {**params, **reader.duration("expires")}
+
+
+def _fixed_host(url: str) -> bool:
+    """Whether no profile can choose the host, which would be a way to send anything anywhere. No passwords either."""
+    try:
+        parts = urlsplit(url.split("{{")[0].split("{%")[0])
+    except ValueError:
+        return False
+    whole = "{" not in url or parts.path.startswith("/") or bool(parts.query)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None and whole
 
 
 def _update_profile(reader: _Reader) -> dict[str, Any]:

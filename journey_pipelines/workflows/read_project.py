@@ -1,4 +1,4 @@
-"""policies.yaml, catalogue.yaml and sources.yaml -> their models."""
+"""policies.yaml and catalogue.yaml -> their models."""
 
 from __future__ import annotations
 
@@ -14,18 +14,24 @@ from journey_pipelines.expressions import names as language
 from journey_pipelines.expressions.durations import Duration
 from journey_pipelines.expressions.errors import did_you_mean
 from journey_pipelines.workflows.check_names import place_in
-from journey_pipelines.workflows.fields import Fields, clean_id, kind_of, plain
+from journey_pipelines.workflows.fields import Fields, kind_of, plain
 from journey_pipelines.workflows.problems import Problems, nearest, one_of
-from journey_pipelines.workflows.project import AttributeType, Catalogue, EventSource, Expires, FieldType, Policies, Retry, Sender
-from journey_pipelines.workflows.yaml_nodes import Map, Node, Seq, Text
+from journey_pipelines.workflows.project import (
+    RESERVED_PREFIXES,
+    AttributeType,
+    Catalogue,
+    Expires,
+    FieldType,
+    Policies,
+    Retry,
+    Sender,
+)
+from journey_pipelines.workflows.yaml_nodes import Map, Node, Text
 
 # Delivery's defaults: a day is a day of the clock, three attempts with a pause that doubles
 DEFAULT_EXPIRES = Expires(marketing=Duration.parse("1 day"), transactional=Duration.parse("3 days"))
 DEFAULT_RETRY = Retry(attempts=3, backoff=Duration.parse("1 minute"), max_backoff=Duration.parse("1 hour"))
-# a transaction that wrote a row commits some time after the row's own time
-DEFAULT_OVERLAP = Duration.parse("10 minutes")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,62}")
 
 
 def default_policies() -> Policies:
@@ -36,9 +42,6 @@ def default_policies() -> Policies:
 @lru_cache(maxsize=1)
 def _zones() -> frozenset[str]:
     return frozenset(available_timezones())
-
-
-# -- policies.yaml -----------------------------------------------------------------------------------------------------
 
 
 def read_policies(node: Node, catalogue: Catalogue, problems: Problems) -> Policies:
@@ -149,9 +152,6 @@ def _retry(fields: Fields, problems: Problems) -> Retry:
     return Retry(attempts=retry.integer("attempts", 1, 100) or DEFAULT_RETRY.attempts, backoff=backoff, max_backoff=longest)
 
 
-# -- catalogue.yaml ----------------------------------------------------------------------------------------------------
-
-
 def read_catalogue(node: Node, problems: Problems) -> Catalogue:
     """`events: {purchase: {total: number}}` and `attributes: {plan: text}`."""
     fields = Fields.of(node, "catalogue", ("events", "attributes"), problems)
@@ -162,8 +162,8 @@ def read_catalogue(node: Node, problems: Problems) -> Catalogue:
     if declared is not None:
         events = {}
         for key, value in declared.items:
-            if key.written.startswith("message."):
-                problems.error(key.at, f"events: '{key.written}' is built in; take it out")
+            if key.written.startswith(RESERVED_PREFIXES):
+                problems.error(key.at, f"events: '{key.written}': names with {one_of(RESERVED_PREFIXES)} are the engine's; take it out")
             elif isinstance(value, Map):
                 events[key.written] = dict(_types(value, f"events.{key.written}", get_args(FieldType), problems))
             elif isinstance(value, Text) and value.value is None:
@@ -195,64 +195,3 @@ def _typed(node: Map, what: str, allowed: tuple[str, ...], problems: Problems) -
         else:
             near = nearest(value.written, allowed) if isinstance(value, Text) else ""
             problems.error(value.at, f"{what}.{key.written}: expected {one_of(allowed)}, got {kind_of(value)}.{near}")
-
-
-# -- sources.yaml ------------------------------------------------------------------------------------------------------
-
-_SOURCE = ("table", "id", "customer_id", "type", "type_column", "occurred_at", "cursor", "overlap", "payload")
-
-
-def read_sources(node: Node, catalogue: Catalogue, problems: Problems) -> dict[str, EventSource]:
-    """`sources: {shop_orders: {table: shop.orders, ...}}`; a source with a fault is left out."""
-    top = Fields.of(node, "sources", ("sources",), problems)
-    declared = top.mapping("sources") if top and top.need("sources", "followed by the name of a source") is not None else None
-    found: dict[str, EventSource] = {}
-    for key, value in declared.items if declared else ():
-        source_id = clean_id(key, "source id", problems)
-        fields = Fields.of(value, f"source {key.written}", _SOURCE, problems)
-        source = _source(fields, catalogue, problems) if fields else None
-        if source_id and source:
-            found[source_id] = source
-    return found
-
-
-def _source(fields: Fields, catalogue: Catalogue, problems: Problems) -> EventSource | None:
-    before = problems.errors
-    values: dict[str, Any] = {"table": _table(fields)}
-    for key, example in (("id", "order_id"), ("customer_id", "customer_id"), ("occurred_at", "placed_at"), ("cursor", "updated_at")):
-        if fields.need(key, example) is not None:
-            values[key] = _column(fields, fields.values[key], key)
-    if ("type" in fields.values) == ("type_column" in fields.values):
-        got = "both" if "type" in fields.values else "neither"
-        problems.error(fields.at, f"{fields.what}: expected either `type: purchase` or `type_column: kind`, got {got}; keep one of the two")
-    elif "type_column" in fields.values:
-        node = fields.get("type_column")
-        values["type_column"] = _column(fields, node, "type_column") if node else None
-    else:
-        values["type"] = fields.text("type")
-        if values["type"] and catalogue.events is not None and values["type"] not in catalogue.events:
-            near = did_you_mean(values["type"], catalogue.events)
-            problems.error(fields.place("type"), f"{fields.what}: catalogue.yaml declares no event type '{values['type']}'.{near}")
-    overlap = fields.duration("overlap", elapsed=True, zero=True)
-    values["overlap"] = DEFAULT_OVERLAP if overlap is None else overlap
-    values["payload"] = tuple(name for item in fields.items("payload", "payload: [total]") if (name := _column(fields, item, "payload")))
-    return EventSource.model_validate(values) if problems.errors == before else None
-
-
-def _table(fields: Fields) -> str | None:
-    if fields.need("table", "shop.orders") is None:
-        return None
-    node = fields.values["table"]
-    parts = node.written.split(".") if isinstance(node, Text) else []
-    if len(parts) == 2 and all(_COLUMN.fullmatch(part) for part in parts):
-        return ".".join(parts)
-    fields.wrong("table", "the name of a table with its schema, such as shop.orders")
-    return None
-
-
-def _column(fields: Fields, node: Node, key: str) -> str | None:
-    if isinstance(node, Text) and _COLUMN.fullmatch(node.written):
-        return node.written
-    shown = "a list of columns" if isinstance(node, Seq) else kind_of(node)
-    fields.problems.error(node.at, f"{fields.what}: '{key}' expected the name of a column, got {shown}")
-    return None

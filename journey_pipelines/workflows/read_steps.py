@@ -19,7 +19,7 @@ _WEIGHT = re.compile(r"(\d+(?:\.\d+)?)\s*%?")
 def read_steps(fields: Fields, reading: Reading) -> None:
     """Fill `reading.steps`."""
     problems = reading.problems
-    if fields.need("steps", "followed by `- id: hello` on its own line") is None:
+    if fields.need("steps", "- id: hello") is None:
         return
     items = fields.items("steps", "- id: hello")
     if not items and isinstance(fields.values["steps"], Seq):

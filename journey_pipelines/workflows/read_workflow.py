@@ -78,7 +78,7 @@ def _tags(fields: Fields) -> tuple[str, ...]:
 
 
 def _triggers(fields: Fields, reading: Reading) -> tuple[EventTrigger, ...]:
-    if fields.need("triggers", "followed by `- event: user_registered` on its own line") is None:
+    if fields.need("triggers", "- event: user_registered") is None:
         return ()
     items = fields.items("triggers", "- event: user_registered")
     if not items and isinstance(fields.values["triggers"], Seq):
@@ -119,12 +119,16 @@ def _entry(fields: Fields, reading: Reading) -> Entry:
     )
     if entry is None:
         return Entry(max_lateness=DEFAULT_LATENESS)
+    reentry, while_active = _reentry(entry, reading), entry.choice("while_active", ("ignore", "refresh", "restart"), "ignore")
+    if reentry.policy == "always" and while_active != "ignore":
+        message = f"entry: 'while_active: {while_active}' never comes to pass, as `reentry: always` starts a second journey; take one of the two out"
+        reading.problems.error(entry.place("while_active"), message)
     return Entry.model_validate(
         {
             "when": reading.expression(entry, "when", "entry"),
             "key": reading.expression(entry, "key", "entry"),
-            "reentry": _reentry(entry, reading),
-            "while_active": entry.choice("while_active", ("ignore", "refresh", "restart"), "ignore"),
+            "reentry": reentry,
+            "while_active": while_active,
             "max_lateness": entry.duration("max_lateness", elapsed=True) or DEFAULT_LATENESS,
         }
     )

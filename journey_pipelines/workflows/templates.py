@@ -60,6 +60,7 @@ def names_of(text: str) -> TemplateNames:
         tree = _environment().parse(text)
         _environment().compile(tree)
         tree = _environment().parse(text)
+        _Walk(found).visit(tree, safe=False)
     except jinja2.TemplateSyntaxError as error:
         found.troubles.append(Trouble(error.lineno, str(error.message)))
         return found
@@ -70,7 +71,6 @@ def names_of(text: str) -> TemplateNames:
     for name in tree.find_all(nodes.Name):
         if name.name in undeclared:
             found.free[name.name] = min(name.lineno, found.free.get(name.name, name.lineno))
-    _Walk(found).visit(tree, safe=False)
     return found
 
 

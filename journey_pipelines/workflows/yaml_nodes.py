@@ -5,6 +5,8 @@ Composed, not constructed: a plain object would have lost its line. YAML 1.2 has
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from journey_pipelines.workflows.problems import Place, Problems
 MAX_NODES = 50_000
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 60
+_VERSION = re.compile(r"\ufeff?%YAML\s+(\S+)")
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,8 @@ class Map:
 Node = Text | Seq | Map
 
 
-def read_yaml(file: Path, problems: Problems) -> Node | None:
-    """The tree of a file, or None where it could not be read (said in `problems`)."""
+def read_yaml(file: Path, problems: Problems, *, may_be_empty: bool = False) -> Node | None:
+    """The tree of a file, or None where it could not be read (said in `problems`) or, if it may be, holds nothing but comments."""
     whole = Place(file)
     try:
         raw = file.read_bytes()
@@ -76,11 +79,14 @@ def read_yaml(file: Path, problems: Problems) -> Node | None:
         line = raw.count(b"\n", 0, error.start) + 1
         problems.error(Place(file, line), f"expected UTF-8, got the byte 0x{raw[error.start]:02x}; save the file as UTF-8")
         return None
-    return parse_yaml(text, file, problems)
+    return parse_yaml(text, file, problems, may_be_empty=may_be_empty)
 
 
-def parse_yaml(text: str, file: Path, problems: Problems) -> Node | None:
+def parse_yaml(text: str, file: Path, problems: Problems, *, may_be_empty: bool = False) -> Node | None:
     """As `read_yaml`, of a text that stands in `file`."""
+    if (directive := _VERSION.match(text)) and directive[1] != "1.2":
+        problems.error(Place(file, 1, 1), f"expected YAML 1.2, got {directive[1]}; take the %YAML line out")
+        return None
     yaml = YAML(typ="rt", pure=True)
     try:
         documents = list(yaml.compose_all(text))
@@ -91,10 +97,13 @@ def parse_yaml(text: str, file: Path, problems: Problems) -> Node | None:
         return None
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        problems.error(Place(file, line), f"not YAML: the character U+{ord(str(error.character)[0]):04X} is not allowed; remove it")
+        code = error.character if isinstance(error.character, int) else ord(error.character[0])
+        problems.error(Place(file, line), f"not YAML: the character U+{code:04X} is not allowed; remove it")
         return None
     except (YAMLError, RecursionError, ValueError) as error:
         problems.error(Place(file), f"not YAML: {_one_line(str(error))}")
+        return None
+    if may_be_empty and not any(documents):
         return None
     if len(documents) != 1 or documents[0] is None:
         what = "an empty file" if not documents or documents[0] is None else f"{len(documents)} documents"
@@ -152,8 +161,12 @@ class _Converter:
             value = _integer(written)
         elif kind == "float":
             value = _float(written)
-        elif kind not in ("str", "timestamp"):
+        elif kind not in ("str", "timestamp", "merge"):
             self.problems.error(at, f"expected plain YAML, got the tag {tag}; remove it")
+        if isinstance(value, float) and not math.isfinite(value):
+            self.problems.error(at, f"expected a finite number, got {written}")
+        if "\0" in written or any("\ud800" <= c <= "\udfff" for c in written):
+            self.problems.error(at, "text cannot hold NUL or half of a surrogate pair: no database stores them; remove it")
         first_line = at.line + 1 if block else at.line
         one_line = node.start_mark.line == node.end_mark.line
         return Text(at, value, written, plain=node.style is None, first_line=first_line, one_line=one_line)

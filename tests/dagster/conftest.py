@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -26,8 +31,11 @@ steps:
       - send_sms: {text: "Still there?"}
 """
 
-DRAIN_QUICKLY = {"ops": {"drain": {"config": {"budget_seconds": 20.0, "linger_seconds": 0.0}}}}
-DISPATCH_QUICKLY = {"ops": {"send_due_messages": {"config": {"budget_seconds": 20.0, "linger_seconds": 0.0}}}}
+ROOT = Path(__file__).parents[2]
+NO_DATABASE = "postgresql://nobody@127.0.0.1:1/none"
+QUICKLY = {"budget_seconds": 20.0, "linger_seconds": 0.0}
+
+Run = Callable[..., dg.ExecuteInProcessResult]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -66,24 +74,46 @@ def definitions(db_url: str, project: Path) -> dg.Definitions:
 
 
 @pytest.fixture
-def deployed(definitions: dg.Definitions, instance: DagsterInstance) -> dg.Definitions:
-    """The code location after its job `deploy_workflows`."""
-    assert definitions.resolve_job_def("deploy_workflows").execute_in_process(instance=instance).success
-    return definitions
+def run(definitions: dg.Definitions, instance: DagsterInstance) -> Run:
+    """`run(job, **ops)`: executes a job in this process; hot jobs end as soon as nothing is due."""
 
+    def execute(job: str, **options: Any) -> dg.ExecuteInProcessResult:
+        ops = {"drain_journeys": "journeys_drain", "dispatch_messages": "send_due_messages"}
+        config = {"ops": {ops[job]: {"config": QUICKLY}}} if job in ops else {}
+        return definitions.resolve_job_def(job).execute_in_process(run_config=config, instance=instance, **options)
 
-def app_inserts(db: sa.Engine, customer_id: str, event_type: str = "user_registered", **columns: object) -> None:
-    """An event as an app writes it."""
-    values = {"customer_id": customer_id, "type": event_type, **columns}
-    names = ", ".join(values)
-    binds = ", ".join(f":{name}" for name in values)
-    with db.begin() as conn:
-        conn.execute(sa.text(f"INSERT INTO journeys.event_inbox ({names}) VALUES ({binds})"), values)
+    return execute
 
 
 @pytest.fixture
-def inserts(db: sa.Engine):  # type: ignore[no-untyped-def]
-    """`inserts(customer_id, type, **columns)`: an event as an app writes it."""
-    from functools import partial
+def deployed(run: Run) -> None:
+    """The project is deployed, by its job."""
+    assert run("deploy_workflows").success
 
-    return partial(app_inserts, db)
+
+@pytest.fixture
+def inserts(db: sa.Engine) -> Callable[..., None]:
+    """`inserts(customer_id, type, **columns)`: an event as an app writes it."""
+
+    def insert(customer_id: str, event_type: str = "user_registered", **columns: object) -> None:
+        values = {"customer_id": customer_id, "type": event_type, **columns}
+        statement = f"INSERT INTO journeys.event_inbox ({', '.join(values)}) VALUES ({', '.join(f':{name}' for name in values)})"
+        with db.begin() as conn:
+            conn.execute(sa.text(statement), values)
+
+    return insert
+
+
+@pytest.fixture
+def fresh_interpreter(project: Path) -> Callable[..., Any]:
+    """`fresh_interpreter(code, **environment)`: what the code prints last, as JSON; no database answers there unless one is named."""
+
+    def execute(code: str, **environment: str) -> Any:
+        defaults = {"DATABASE_URL": NO_DATABASE, "JOURNEYS_PROJECT": str(project), "PYTHONWARNINGS": "ignore"}
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **defaults, **environment}, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return execute

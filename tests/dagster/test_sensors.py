@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import dagster as dg
 import pytest
 import sqlalchemy as sa
 from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRunStatus
+from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 DRAIN = "drain_journeys"
 SENSORS = {
@@ -39,6 +43,11 @@ LATER = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _mail_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOURNEYS_SMTP_URL", "smtp://127.0.0.1:2525")
+
+
 def tick(definitions: dg.Definitions, instance: DagsterInstance, name: str) -> dg.RunRequest | dg.SkipReason:
     """What one tick of the sensor answers."""
     sensor = definitions.resolve_sensor_def(name)
@@ -53,7 +62,9 @@ def tick(definitions: dg.Definitions, instance: DagsterInstance, name: str) -> d
 
 def start_run(definitions: dg.Definitions, instance: DagsterInstance, job: str, status: DagsterRunStatus, seconds_ago: float = 0.0) -> str:
     """A run of the job as a killed or living process leaves it in the instance."""
-    run = instance.create_run_for_job(definitions.resolve_job_def(job), status=DagsterRunStatus.NOT_STARTED)
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name="journey_pipelines.definitions"), "journeys")
+    origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job)
+    run = instance.create_run_for_job(definitions.resolve_job_def(job), status=DagsterRunStatus.NOT_STARTED, remote_job_origin=origin)
     steps = {
         DagsterRunStatus.QUEUED: [DagsterEventType.RUN_ENQUEUED],
         DagsterRunStatus.STARTING: [DagsterEventType.RUN_STARTING],
@@ -137,15 +148,36 @@ def test_a_send_nobody_came_back_from_rings_the_outbox(definitions: dg.Definitio
 
 
 @pytest.mark.parametrize(
+    "put_off",
+    [
+        "UPDATE journeys.messages SET channel = 'sms'",
+        """INSERT INTO journeys.automation_workflows (id, version, is_current, name, status, category, definition, content_hash, deployed_at)
+           VALUES ('hello', 1, true, 'Hello', 'paused', 'marketing', '{}', 'x', now())""",
+        """INSERT INTO journeys.customer_journeys OVERRIDING SYSTEM VALUE
+           SELECT (jsonb_populate_record(NULL::journeys.customer_journeys, jsonb_build_object(
+               'id', 1, 'workflow_id', 'hello', 'version', 1, 'customer_id', 'ann', 'shard', 0, 'entry_key', '', 'trigger_id', 't', 'status', 'active',
+               'step_key', 'hello', 'step_uid', 1, 'visit', 1, 'at', now(), 'at_seq', 1, 'due_at', now(), 'due_seq', 1, 'entered_at', now(),
+               'entered_seq', 1, 'held_at', now(), 'held_out', false))).*""",
+    ],
+    ids=["channel not configured", "workflow paused", "journey held"],
+)
+def test_what_no_dispatch_would_move_does_not_ring(put_off: str, definitions: dg.Definitions, instance: DagsterInstance, db: sa.Engine) -> None:
+    with db.begin() as conn:
+        conn.execute(sa.text(BACKLOGS["outbox_doorbell"]))
+        conn.exec_driver_sql(put_off)
+    assert isinstance(tick(definitions, instance, "outbox_doorbell"), dg.SkipReason)
+
+
+@pytest.mark.parametrize(
     ("name", "index"), [("inbox_doorbell", "event_inbox_order"), ("due_journeys_doorbell", "customer_journeys_due"), ("outbox_doorbell", "messages_outbox")]
 )
 def test_the_question_reads_an_index(name: str, index: str, db: sa.Engine) -> None:
     from journey_pipelines.engine import doorbells
 
-    ask = {
+    ask: Callable[[sa.Connection, datetime], bool] = {
         "inbox_doorbell": doorbells.inbox_waiting,
         "due_journeys_doorbell": doorbells.journeys_due,
-        "outbox_doorbell": doorbells.messages_waiting,
+        "outbox_doorbell": partial(doorbells.messages_waiting, channels=["email"]),
     }[name]
     asked: list[tuple[str, object]] = []
     with db.begin() as conn:
@@ -161,15 +193,15 @@ def test_the_question_reads_an_index(name: str, index: str, db: sa.Engine) -> No
 def test_a_database_that_does_not_answer_fails_the_tick_in_one_sentence(definitions: dg.Definitions, instance: DagsterInstance) -> None:
     from journey_pipelines.definitions import build_definitions
     from journey_pipelines.resources import ENGINE, EngineResource
+    from journey_pipelines.store.connect import DatabaseUnavailable
 
     nowhere = build_definitions(overrides={ENGINE: EngineResource(database_url="postgresql://nobody:secret@127.0.0.1:1/none")})
-    with pytest.raises(dg.DagsterError) as failure:
+    with pytest.raises(DatabaseUnavailable) as failure:
         tick(nowhere, instance, "inbox_doorbell")
-    cause = failure.value.__cause__
-    assert type(cause).__name__ == "DatabaseUnavailable"
-    assert "127.0.0.1:1" in str(cause)
-    assert "secret" not in str(cause)
-    assert "\n" not in str(cause)
+    sentence = str(failure.value)
+    assert "127.0.0.1:1" in sentence
+    assert "secret" not in sentence
+    assert "\n" not in sentence
 
 
 def test_sensors_wait_for_someone_to_start_them(definitions: dg.Definitions) -> None:

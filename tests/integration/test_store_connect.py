@@ -98,7 +98,8 @@ def test_a_stopped_worker_loses_its_transaction_and_a_killed_backend_is_replaced
         time.sleep(0.6)
         with pytest.raises(sa.exc.DBAPIError) as caught:
             conn.execute(sa.text("SELECT 1"))
-        assert isinstance(caught.value.orig, psycopg.OperationalError)
+        assert isinstance(caught.value.orig, psycopg.errors.IdleInTransactionSessionTimeout)
+        assert caught.value.connection_invalidated
     with engine.begin() as conn:
         assert conn.scalar(sa.text("SELECT shard FROM journeys.engine_shards WHERE shard = 1 FOR UPDATE SKIP LOCKED")) == 1
     engine.dispose()

@@ -131,4 +131,4 @@ def test_the_future_counts_from_five_minutes_after_arrival(db: sa.Engine) -> Non
         for occurred in cases:
             conn.execute(sa.insert(event_inbox).values(customer_id="c1", type="x", occurred_at=occurred, received_at=received))
         found = conn.execute(sa.select(event_inbox.c.occurred_at, event_inbox.c.effective_at)).all()
-    assert {occurred: effective for occurred, effective in found} == cases
+    assert {row.occurred_at: row.effective_at for row in found} == cases

@@ -21,9 +21,8 @@ EARLIER = NOON - timedelta(hours=1)
 
 def _upsert(db: sa.Engine, profile: object, at: datetime = NOON, customer: str = "c1") -> dict[str, Any]:
     with db.begin() as conn:
-        conn.execute(
-            sa.text("SELECT journeys.upsert_profile(:id, cast(:profile AS jsonb), :at)"), {"id": customer, "profile": json.dumps(profile), "at": at}
-        )
+        given = {"id": customer, "profile": json.dumps(profile), "at": at}
+        conn.execute(sa.text("SELECT journeys.upsert_profile(:id, cast(:profile AS jsonb), :at)"), given)
         row = conn.execute(sa.select(customer_profiles).where(customer_profiles.c.customer_id == customer)).one()
     return dict(row._mapping)
 

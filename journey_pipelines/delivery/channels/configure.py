@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
-from journey_pipelines.delivery.channel import Channel
+from journey_pipelines.delivery.channel import VARIABLES, Channel
 from journey_pipelines.delivery.channels.http import HttpChannel
 from journey_pipelines.delivery.channels.smtp import SmtpChannel
 from journey_pipelines.delivery.channels.smtp_dialogue import Server, Tls
 from journey_pipelines.delivery.channels.webhook import WebhookChannel
 from journey_pipelines.settings import Settings
 
-# what to set for a channel whose messages are waiting
-VARIABLES = {"email": "JOURNEYS_SMTP_URL", "sms": "JOURNEYS_SMS_URL", "push": "JOURNEYS_PUSH_URL"}
 _SENDER = re.compile(r"[^@\s<>]+@[^@\s<>]+|[^<>\r\n]*<[^@\s<>]+@[^@\s<>]+>")
 
 
@@ -24,7 +22,8 @@ class ChannelConfigError(ValueError):
 def channels_from_settings(settings: Settings) -> dict[str, Channel]:
     """Channel name -> channel, for those that are configured; webhooks always are. Opens no connection. Raises ChannelConfigError.
 
-    Options stand behind `#` of a URL: `smtp://host:25#connections=8&tls=required` (tls: offered, required, never), `https://host/sms#in_flight=64&idempotency=none`.
+    Options stand behind `#` of a URL: `smtp://host:25#connections=8&tls=required` (tls: offered, required, never),
+    `https://host/sms#in_flight=64&idempotency=none`.
     """
     channels: dict[str, Channel] = {"webhook": WebhookChannel(settings.webhook_allow)}
     if settings.smtp_url is not None:
@@ -60,7 +59,9 @@ def _smtp(url: str, sender: str | None) -> SmtpChannel:
     if parts.scheme == "smtps":
         tls = "implicit"
     assert parts.hostname is not None
-    server = Server(parts.hostname, parts.port or (465 if tls == "implicit" else 25), user, unquote(parts.password) if parts.password else None, tls)
+    server = Server(
+        parts.hostname, parts.port or (465 if tls == "implicit" else 25), user, unquote(parts.password) if parts.password else None, tls
+    )
     return SmtpChannel(server, sender, connections=int(options.get("connections", 4)))
 
 

@@ -1,7 +1,7 @@
 """Webhooks must not reach into the private network: only public addresses at port 443, and what the settings allow by name.
 
-A name is resolved once, and the connection goes to the address that was checked, with the name kept for TLS and Host: a second look-up could answer
-differently (DNS rebinding).
+A name is resolved once, and the connection goes to the address that was checked, with the name kept for TLS and Host: a second look-up
+could answer differently (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Guard(AbstractResolver):
     """`allow`: `host:port` pairs that may be called whatever their address, as the settings name them."""
 
     def __init__(self, allow: Collection[str] = ()) -> None:
-        self._allow = {pair.strip().lower() for pair in allow}
+        self._allow = {_pair(*pair.strip().rpartition(":")[::2]) for pair in allow}
 
     def check(self, text: str) -> URL:
         """The URL, if its form allows calling it; its address is checked when it is resolved. Raises Refused."""
@@ -58,7 +58,10 @@ class Guard(AbstractResolver):
         if self._allowed(url.host, url.port):
             return url
         if url.scheme != "https" or url.port != HTTPS:
-            raise Refused(f"refused: {url.scheme} at port {url.port} of {url.host}; only https at port 443, or list {url.host}:{url.port} in JOURNEYS_WEBHOOK_ALLOW")
+            raise Refused(
+                f"refused: {url.scheme} at port {url.port} of {url.host}; expected https at port 443, "
+                f"or {url.host}:{url.port} in JOURNEYS_WEBHOOK_ALLOW"
+            )
         try:
             literal = ipaddress.ip_address(url.host)
         except ValueError:
@@ -82,4 +85,8 @@ class Guard(AbstractResolver):
         """Nothing is held."""
 
     def _allowed(self, host: str, port: int) -> bool:
-        return f"{host}:{port}".lower() in self._allow
+        return _pair(host, port) in self._allow
+
+
+def _pair(host: str, port: int | str) -> str:
+    return f"{host.strip('[]').lower()} {port}"

@@ -1,14 +1,13 @@
 """SMS and push through a generic HTTP provider.
 
-POST, JSON, one message a request: `{"to": ..., "text": ..., "message_key": ...}`, push also `title` and what the action adds; headers `Idempotency-Key` (the message key) and
-`Authorization: Bearer`. Any 2xx is a yes, and an `id` in its JSON is kept. The provider must accept a key once, for as long as messages are retried; one
-that does not is configured with `idempotency="none"`.
+POST, JSON, one message a request: `{"to": ..., "text": ..., "message_key": ...}`, push also `title` and what the action adds; headers
+`Idempotency-Key` (the message key) and `Authorization: Bearer`. Any 2xx is a yes, and an `id` in its JSON is kept. The provider must
+accept a key once, for as long as messages are retried; one that does not is configured with `idempotency="none"`.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 
 from pydantic import SecretStr
@@ -18,6 +17,7 @@ from journey_pipelines.delivery.channel import LEASE_RAN_OUT, Capability, Idempo
 from journey_pipelines.delivery.channels.http_answers import outcome_of_error, outcome_of_status
 from journey_pipelines.delivery.channels.http_client import TOTAL_TIMEOUT, HttpClient
 from journey_pipelines.delivery.failpoints import failpoint
+from journey_pipelines.delivery.timing import uptime
 
 
 class HttpChannel:
@@ -62,7 +62,7 @@ class HttpChannel:
         self._client.close()
 
     async def _send_one(self, message: Rendered) -> Outcome:
-        if time.monotonic() >= message.deadline:
+        if uptime() >= message.deadline:
             return LEASE_RAN_OUT
         try:
             body = self._body(message)

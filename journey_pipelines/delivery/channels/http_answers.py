@@ -19,7 +19,9 @@ _TRY_AGAIN = {408, 409, 425}
 
 
 def retry_after(value: str | None, now: datetime | None = None) -> float | None:
-    """Seconds of a Retry-After header, a number or a date (RFC 9110 10.2.3), within 1 second and 1 hour; None where it says nothing usable."""
+    """Seconds of a Retry-After header, a number or a date (RFC 9110 10.2.3), within 1 second and 1 hour; None where it says nothing
+    usable.
+    """
     if value is None:
         return None
     text = value.strip()

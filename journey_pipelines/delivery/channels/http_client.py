@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from yarl import URL
 
 T = TypeVar("T")
 
@@ -69,16 +70,22 @@ class HttpClient:
                 for item in rest:
                     await work(item)
 
-            await asyncio.gather(*(worker() for _ in range(min(self.in_flight, len(items)))))
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(self.in_flight, len(items))):
+                    group.create_task(worker())
 
         self._run(everything())
 
-    async def request(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> Answer:
+    async def request(self, method: str, url: str | URL, body: bytes | None, headers: dict[str, str]) -> Answer:
         """One request, redirects not followed; inside `each` only. Raises what aiohttp raises when there is no answer."""
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=self.in_flight, resolver=self._resolver, keepalive_timeout=KEEP_ALIVE)
             self._session = aiohttp.ClientSession(
-                connector=connector, timeout=self._timeout, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+                connector=connector,
+                timeout=self._timeout,
+                trust_env=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=["Accept-Encoding"],
             )
         async with self._session.request(method, url, data=body, headers=headers, allow_redirects=False) as response:
             return Answer(response.status, response.headers, await _read(response))

@@ -14,6 +14,7 @@ from journey_pipelines.delivery.channel import LEASE_RAN_OUT, Capability, Outcom
 from journey_pipelines.delivery.channels.smtp_dialogue import Dialogue, Gone, Mail, Server, Unusable
 from journey_pipelines.delivery.failpoints import failpoint
 from journey_pipelines.delivery.mime import compose
+from journey_pipelines.delivery.timing import uptime
 
 # servers drop idle clients after minutes; one that did is noticed and replaced, this only saves the detour
 KEEP_IDLE = 30.0
@@ -69,8 +70,10 @@ class SmtpChannel:
             mail = self._mail(message)
         except BadAddress as error:
             return dialogue, Outcome("failed", str(error))
+        except ValueError as error:
+            return dialogue, Outcome("failed", f"cannot be written as a mail: {error}")
         while True:
-            if time.monotonic() >= message.deadline:
+            if uptime() >= message.deadline:
                 return dialogue, LEASE_RAN_OUT
             if dialogue is None or not dialogue.usable:
                 dialogue = self._take_kept() or Dialogue(self.server)

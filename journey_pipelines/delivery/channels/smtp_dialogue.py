@@ -136,6 +136,9 @@ class Dialogue:
             self._smtp.close()
             return Outcome("unknown", f"no answer after the final dot: {_said(error)}")
         failpoint("after_yes")
+        if code < 0:
+            self.close()
+            return Outcome("unknown", f"no answer anybody can read after the final dot: {_text(said)[:200]}")
         if code != 250:
             return self._no("the final dot", code, said)
         self._smtp.sock.settimeout(COMMAND_TIMEOUT)
@@ -143,7 +146,7 @@ class Dialogue:
 
     def _no(self, where: str, code: int, said: bytes) -> Outcome:
         """A refusal in words; the connection is reset for the next mail, or given up."""
-        if code == 421 or code < 0:
+        if code in (421, -1):
             self.close()
         else:
             try:

@@ -1,21 +1,19 @@
 """Webhook actions: one request to the URL that the workflow rendered, behind the guard.
 
-Called at least once: the header `webhook-id` is the message key (Standard Webhooks), by which a receiver knows a repetition. One receiver's trouble
-is its own, so nothing here pauses the channel, and an unreachable host costs an attempt.
+Called at least once: the header `webhook-id` is the message key (Standard Webhooks), by which a receiver knows a repetition. One
+receiver's trouble is its own, so nothing here pauses the channel, and an unreachable host costs an attempt.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Sequence
 
-from journey_pipelines.delivery.channel import LEASE_RAN_OUT, Capability, Outcome, Rendered
+from journey_pipelines.delivery.channel import LEASE_RAN_OUT, METHOD, Capability, Outcome, Rendered
 from journey_pipelines.delivery.channels.guard import Guard, Refused
 from journey_pipelines.delivery.channels.http_answers import outcome_of_error, outcome_of_status
 from journey_pipelines.delivery.channels.http_client import TOTAL_TIMEOUT, HttpClient
 from journey_pipelines.delivery.failpoints import failpoint
-
-METHOD = ":method"
+from journey_pipelines.delivery.timing import uptime
 
 
 class WebhookChannel:
@@ -42,16 +40,16 @@ class WebhookChannel:
         self._client.close()
 
     async def _send_one(self, message: Rendered) -> Outcome:
-        if time.monotonic() >= message.deadline:
+        if uptime() >= message.deadline:
             return LEASE_RAN_OUT
         content = message.content
         headers = {name: value for name, value in content.headers.items() if name != METHOD}
         headers |= {"User-Agent": "journey-pipelines", "webhook-id": message.key, "Idempotency-Key": message.key}
+        body = content.text.encode() if content.text is not None else None
+        failpoint("before_send")
         try:
             url = self._guard.check(content.address)
-            failpoint("before_send")
-            body = content.text.encode() if content.text is not None else None
-            answer = await self._client.request(content.headers.get(METHOD, "POST"), str(url), body, headers)
+            answer = await self._client.request(content.headers.get(METHOD, "POST"), url, body, headers)
         except Refused as error:
             return Outcome("failed", str(error))
         except Exception as error:

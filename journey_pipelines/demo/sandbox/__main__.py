@@ -50,9 +50,7 @@ async def run(folder: Path, port: int, smtp_port: int, seed: int, database_url: 
         if reactions is not None:
             reactions.message(message)
 
-    app = Starlette(
-        routes=[*pages.routes(mailbox, faults, reactions, time.monotonic()), *providers.routes(mailbox, faults, accepted)]
-    )
+    app = Starlette(routes=[*pages.routes(mailbox, faults, reactions, time.monotonic()), *providers.routes(mailbox, faults, accepted)])
     mail = await smtp.serve("127.0.0.1", smtp_port, mailbox, faults, accepted)
     config = uvicorn.Config(app, host="127.0.0.1", port=port, http=providers.Protocol, lifespan="off", log_level="warning",
                             access_log=False, timeout_graceful_shutdown=1)  # fmt: skip

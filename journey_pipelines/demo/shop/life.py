@@ -149,7 +149,12 @@ class Life:
             return
         cart.items += self._chance.choice([1, 1, 2, 3])
         cart.total = round(cart.total + self._chance.lognormvariate(3.2, 0.8), 2)
-        payload = {"cart_id": cart.cart_id, "item_count": cart.items, "total": cart.total, "cart_url": f"https://shop.example/cart/{cart.cart_id}"}
+        payload = {
+            "cart_id": cart.cart_id,
+            "item_count": cart.items,
+            "total": cart.total,
+            "cart_url": f"https://shop.example/cart/{cart.cart_id}",
+        }
         self._book.event(self._people[cart.owner], self._identity("cart-updated"), "cart_updated", payload)
 
     def _empty(self, cart: _Cart) -> None:

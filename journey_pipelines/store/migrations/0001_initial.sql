@@ -142,6 +142,11 @@ RETURN CASE jsonb_typeof(j)
     WHEN 'object' THEN jsonb_exists(j, journeys.txt(item))
     WHEN 'string' THEN strpos(j #>> '{}', journeys.txt(item)) > 0 END;
 
+-- t in j: an element of a list whose text spells the time
+CREATE FUNCTION journeys.holds_time(j jsonb, t timestamptz) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE jsonb_typeof(j) WHEN 'array' THEN EXISTS (SELECT FROM jsonb_array_elements(j) AS e WHERE journeys.ts(e) = t) END;
+
 -- letter by letter, whatever locale the database was created with (expressions/letters.py)
 CREATE FUNCTION journeys.lower_text(t text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -311,6 +316,7 @@ CREATE TABLE journeys.event_quarantine (
     statement       text,
     quarantined_at  timestamptz NOT NULL
 );
+CREATE INDEX event_quarantine_source ON journeys.event_quarantine (source, source_event_id);
 COMMENT ON TABLE journeys.event_quarantine IS 'rows that could not be used, with the reason; raw holds what is not JSON';
 
 CREATE TABLE journeys.event_sources (

@@ -120,7 +120,7 @@ def _wanted(request: Request) -> dict[str, Any]:
 
 def _control(asked: Any, faults: Faults, reactions: Reactions | None) -> None:
     if not isinstance(asked, dict):
-        raise FaultError("expected a JSON object such as {\"channel\": \"sms\", \"mode\": \"429\", \"count\": 5}")
+        raise FaultError('expected a JSON object such as {"channel": "sms", "mode": "429", "count": 5}')
     if "reactions" in asked and reactions is not None:
         reactions.switch(asked["reactions"] in (True, "on"))
     if "channel" not in asked:

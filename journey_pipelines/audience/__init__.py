@@ -1,0 +1,4 @@
+"""Who the customers are and how things stand: the story of one person, the state of the whole.
+
+Reads only. What decides about people is the engine's and the gate's; this says what they decided, from the rows they wrote.
+"""
