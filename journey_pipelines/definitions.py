@@ -4,9 +4,8 @@
 
     defs = dg.Definitions.merge(yours, build_definitions("workflow_defs"))
 
-Names it adds to yours carry `journey` in them where they could be anybody's; it sets no executor, logger or IO manager for others. Nothing connects to the
-database while it loads, and nothing that sends starts by itself: sensors and schedules are STOPPED unless JOURNEYS_SENSORS=running says
-otherwise, as the demo does.
+It sets no executor, logger or IO manager for others. Nothing connects to the database while it loads, and nothing that sends starts by
+itself: sensors and schedules are STOPPED unless JOURNEYS_SENSORS=running says otherwise, as the demo does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Jobs: what runs together, in which lane, and for how long at most.
 
-A job's tags carry its lane and its limit, never a person's data, and stay under 1 kB. What a job does belongs to its assets and ops, when it
-runs to `schedules` and `sensors`.
+A job's tags carry its lane and its limit, never a person's data, and stay under 1 kB. What a job does belongs to its assets and ops, when
+it runs to `schedules` and `sensors`.
 """
 
 from __future__ import annotations

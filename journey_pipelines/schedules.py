@@ -16,7 +16,9 @@ RETIRE_AT = "50 3 * * *"
 CHECKS_AT = "*/10 * * * *"
 
 
-def report_schedule(job: UnresolvedAssetJobDefinition, days: dg.DailyPartitionsDefinition, status: dg.DefaultScheduleStatus) -> dg.ScheduleDefinition:
+def report_schedule(
+    job: UnresolvedAssetJobDefinition, days: dg.DailyPartitionsDefinition, status: dg.DefaultScheduleStatus
+) -> dg.ScheduleDefinition:
     """Yesterday, and every day that is not final yet, in one run: the range from the first of them to yesterday.
 
     `days` are the reports' partitions. Days in between that are final are computed again and come out the same.

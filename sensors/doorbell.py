@@ -42,7 +42,7 @@ def doorbell(
 ) -> dg.SensorDefinition:
     """A sensor that requests `job` when `question` says yes, unless a run of that job is there to answer it.
 
-    `waiting` names the backlog in the reason of a skipped tick. The tick fails with the database's message where that does not answer in 10 s.
+    `waiting` names the backlog in the reason of a skipped tick. Where the database does not answer in 10 s the tick fails with its message.
     """
 
     @dg.sensor(name=name, description=description, job=job, minimum_interval_seconds=INTERVAL_SECONDS, default_status=status)

@@ -1,7 +1,7 @@
 """The draining multi-asset: events are routed, customers enter, journeys advance.
 
-The three are one operation, because the order of one customer's life decides it: timers before an event, the event's goals, exits and wakes,
-then entries, round after round. Selecting one of them therefore runs the same drain and reports only that one.
+The three are one operation, because the order of one customer's life decides it: timers before an event, then the event's goals, exits
+and wakes, then entries, round after round. Selecting one of them therefore runs the same drain and reports only that one.
 
 They do not depend on the workflows' assets: every run would write two tags per workflow for it.
 """
@@ -30,12 +30,19 @@ class DrainConfig(dg.Config):
         default=45.0, gt=0, le=75, description="The run ends after this time; what is left is the next one's. dagster/max_runtime is 90 s."
     )
     linger_seconds: float = Field(
-        default=10.0, ge=0, description="The run ends when nothing was due for this time. Less means more runs, each 2-6 s late at its start."
+        default=10.0,
+        ge=0,
+        description="The run ends when nothing was due for this time. Less means more runs, each 2-6 s late at its start.",
     )
     batch_size: int = Field(
-        default=10_000, gt=0, le=50_000, description="Rows in one transaction. More is faster until a transaction takes longer than about 2 s."
+        default=10_000,
+        gt=0,
+        le=50_000,
+        description="Rows in one transaction. More is faster until a transaction takes longer than about 2 s.",
     )
-    poll_seconds: float = Field(default=2.0, ge=0, description="How often declared event sources are read. Less means more queries on the apps' tables.")
+    poll_seconds: float = Field(
+        default=2.0, ge=0, description="How often declared event sources are read. Less means more queries on the apps' tables."
+    )
 
 
 def drain_assets() -> dg.AssetsDefinition:

@@ -1,7 +1,8 @@
-"""The workflows as assets: an asset each, whose code version is the hash of its content, so that the graph shows what is edited and not deployed.
+"""The workflows as assets, an asset each.
 
-Materializing one deploys the project. What deploying means is `journey_pipelines.engine.deploy`'s; what a workflow may say is
-`journey_pipelines.workflows`'. A workflow that cannot be read is shown with its messages and never stops the code location from loading.
+Its code version is the hash of its content, so that the graph shows what is edited and not deployed. Materializing deploys the project.
+What deploying means is `journey_pipelines.engine.deploy`'s; what a workflow may say is `journey_pipelines.workflows`'. A workflow that
+cannot be read is shown with its messages and never stops the code location from loading.
 """
 
 # No `from __future__ import annotations` here: Dagster reads the annotations of what it decorates.
@@ -33,8 +34,7 @@ def workflow_key(workflow_id: str) -> dg.AssetKey:
 
 @dataclass(frozen=True)
 class ProjectAssets:
-    """What a project folder contributes to a code location; `deployable` are the keys of the workflows that can be deployed, `zone` is where
-    its days begin and end."""
+    """What a project folder brings to a code location; `deployable`: the workflows without errors, `zone`: where its days begin and end."""
 
     assets: Sequence[dg.AssetsDefinition | dg.AssetSpec]
     checks: Sequence[dg.AssetChecksDefinition]
@@ -96,7 +96,8 @@ def project_spec(path: Path, problems: Sequence[Problem]) -> dg.AssetSpec:
     return dg.AssetSpec(
         PROJECT,
         group_name=GROUP,
-        description=f"The project folder `{path.name}`: catalogue, policies, sources." + (f" Cannot be read: {problems[0]}" if problems else ""),
+        description=f"The project folder `{path.name}`: catalogue, policies, sources."
+        + (f" Cannot be read: {problems[0]}" if problems else ""),
         kinds={"yaml"},
         metadata=problem_metadata(problems),
     )
@@ -114,11 +115,17 @@ def external_specs(project: Project) -> list[dg.AssetSpec]:
     read_from = {event_type: [source_key(name) for name, source in sources.items() if source.type == event_type] for event_type in types}
     return [
         *(
-            dg.AssetSpec(source_key(name), group_name="intake", description=f"Event source: the table `{source.table}` of an app.", kinds={"postgres"})
+            dg.AssetSpec(
+                source_key(name),
+                group_name="intake",
+                description=f"Event source: the table `{source.table}` of an app.",
+                kinds={"postgres"},
+            )
             for name, source in sorted(sources.items())
         ),
         *(
-            dg.AssetSpec(event_type_key(t), deps=read_from[t], group_name="intake", description=f"Events of type `{t}`.") for t in sorted(types)
+            dg.AssetSpec(event_type_key(t), deps=read_from[t], group_name="intake", description=f"Events of type `{t}`.")
+            for t in sorted(types)
         ),
         *(dg.AssetSpec(segment_key(s), group_name="intake", description=f"Members of the segment `{s}`.") for s in sorted(segments)),
     ]
@@ -210,7 +217,12 @@ def _problem_checks(keys: Sequence[dg.AssetKey], path: Path) -> dg.AssetChecksDe
 def _expressions(workflow: Workflow) -> Iterator[str]:
     """Every condition and value of a workflow; templates are not among them, they name customers and events only."""
     goal = workflow.goal
-    texts = [workflow.entry.when, workflow.entry.key, *(trigger.when for trigger in workflow.triggers), *(rule.when for rule in workflow.exit)]
+    texts = [
+        workflow.entry.when,
+        workflow.entry.key,
+        *(trigger.when for trigger in workflow.triggers),
+        *(rule.when for rule in workflow.exit),
+    ]
     if goal:
         texts += [goal.when, goal.value]
     for step in workflow.steps:

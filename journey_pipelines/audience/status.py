@@ -42,7 +42,7 @@ class WorkflowStatus:
 
 @dataclass(frozen=True)
 class Backlog:
-    """Rows that could be worked now (at most MOST are counted), the oldest one's time, and how far it lies back, in seconds of the clock."""
+    """Rows that could be worked now (MOST at most are counted), the oldest one's time, and how far that lies back: seconds of the clock."""
 
     rows: int
     oldest: datetime | None

@@ -1,6 +1,6 @@
 """run and report: the engine and the courier without Dagster."""
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -25,14 +25,16 @@ def run(
 ) -> None:
     """Move journeys and send messages without Dagster."""
     from journey_pipelines.engine.loop import loop
+    from journey_pipelines.intake.sources import poller
     from journey_pipelines.store.connect import make_engine
 
     if once + until_idle + forever != 1:
         raise typer.BadParameter("say one of --once, --until-idle, --forever")
     mode = "once" if once else "until_idle" if until_idle else "forever"
     engine = make_engine(application_name="journeys run")
+    send = None if no_send else dispatcher(engine)
     try:
-        for drained, sent in loop(engine, mode=mode, batch_size=batch_size, dispatcher=None if no_send else dispatcher(engine)):
+        for drained, sent in loop(engine, mode=mode, batch_size=batch_size, dispatcher=send, before_batch=poller(engine)):
             if drained.progress or (sent is not None and sent.claimed):
                 _show(drained, sent)
     except KeyboardInterrupt:
@@ -41,7 +43,7 @@ def run(
 
 def dispatcher(engine: Any) -> Any:
     """A function that dispatches once with the channels of the settings and the deployed consent policy."""
-    from journey_pipelines.delivery.channels import channels_from_settings
+    from journey_pipelines.delivery.channels.configure import channels_from_settings
     from journey_pipelines.delivery.dispatch import dispatch
     from journey_pipelines.engine.policies import consent_predicates
     from journey_pipelines.settings import settings
@@ -77,7 +79,6 @@ def report(
     engine = make_engine()
     with engine.connect() as conn:
         now = clock_now(conn)
-    chosen: date = (day or now).date()
-    result = build_reports(engine, chosen, now=now)
+    result = build_reports(engine, day.date() if day else None, now=now)
     for path in result.paths:
         out.print(str(path), markup=False)

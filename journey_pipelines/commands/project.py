@@ -69,17 +69,13 @@ def sql(
 ) -> None:
     """Print the SQL a workflow compiles to; :name is what the engine supplies at run time."""
     from journey_pipelines.compiler.plan import statements
+    from journey_pipelines.compiler.readable import readable
     from journey_pipelines.engine.policies import message_lives
 
     loaded = _load(project)
     found = _workflow(loaded, workflow)
     for statement in statements(found.definition, 1, brand=loaded.policies.brand, expires=message_lives(loaded.policies)):
-        print_sql(statement.name, statement.readable())
-
-
-def print_sql(name: str, text: str) -> None:
-    """A statement as psql would take it, but for the :names."""
-    out.print(f"-- {name}\n{text};\n", markup=False)
+        out.print(readable(statement) + "\n", markup=False)
 
 
 def graph(workflow: Annotated[str, typer.Argument(help="The workflow's id.")], project: ProjectOption = None) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
@@ -91,6 +92,6 @@ def compile_statement(name: str, query: sa.sql.expression.Executable) -> Stateme
 def _literal(value: Any) -> str:
     if value is None:
         return "NULL"
-    if isinstance(value, bool | int | float):
+    if isinstance(value, bool | int | float | Decimal):
         return str(value).lower()
     return "'" + str(getattr(value, "obj", value)).replace("'", "''") + "'"

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB
 
 from journey_pipelines.delivery.gate import ADDRESS_COLUMNS, IDS, NOW, SHARDS, Consent, address_of, in_state, lit, verdict, waits
 from journey_pipelines.store.tables import (
@@ -46,8 +46,8 @@ LOCK_PROFILES = (
 
 _reasons = (
     sa.func.unnest(IDS, _array("reasons", sa.Text))
-    .table_valued(sa.column("id", sa.BigInteger), sa.column("reason", sa.Text), name="r")
-    .render_derived()
+    .table_valued(sa.column("id", sa.BigInteger), sa.column("reason", sa.Text))
+    .render_derived(name="r")
 )
 SUPPRESS = (
     sa.update(messages)
@@ -75,9 +75,8 @@ _bodies = (
         sa.column("body_text", sa.Text),
         sa.column("body_html", sa.Text),
         sa.column("headers", JSONB),
-        name="b",
     )
-    .render_derived()
+    .render_derived(name="b")
 )
 _insert_bodies = postgresql.insert(message_bodies).from_select(
     ["message_id", "address", "subject", "body_text", "body_html", "headers", "frozen_at"], sa.select(*_bodies.c, NOW)
@@ -136,8 +135,8 @@ def claim_statement(channel: str, consent: Consent) -> sa.Update:
     m, j, p = messages.alias("m"), customer_journeys.alias("j"), customer_profiles.alias("p")
     ready = (
         sa.func.unnest(IDS, _array("addresses", sa.Text), _array("frozen", sa.Boolean))
-        .table_valued(sa.column("id", sa.BigInteger), sa.column("address", sa.Text), sa.column("frozen", sa.Boolean), name="ready")
-        .render_derived()
+        .table_valued(sa.column("id", sa.BigInteger), sa.column("address", sa.Text), sa.column("frozen", sa.Boolean))
+        .render_derived(name="ready")
     )
     address = address_of(channel, p)
     moved = sa.and_(ready.c.frozen, address.is_distinct_from(ready.c.address))
@@ -147,7 +146,7 @@ def claim_statement(channel: str, consent: Consent) -> sa.Update:
         sa.select(
             m.c.id,
             verdict(channel, consent, m, j, p, (moved, "address changed since the first attempt")).label("reason"),
-            (sa.func.journeys.address_hmac(address) if channel in ADDRESS_COLUMNS else sa.null()).label("address_hmac"),
+            (sa.func.journeys.address_hmac(address) if channel in ADDRESS_COLUMNS else sa.null().cast(BYTEA)).label("address_hmac"),
         )
         .select_from(
             ready.join(m, m.c.id == ready.c.id).outerjoin(j, j.c.id == m.c.journey_id).outerjoin(p, p.c.customer_id == m.c.customer_id)

@@ -55,7 +55,7 @@ def in_state(table: sa.FromClause, *states: str) -> sa.ColumnElement[bool]:
     """A check of rows that are found by id. As CASE, which the planner has no statistics for: by its statistics no message is ever
     `sending`, and it would rather compare the whole table with the batch than look up 500 ids (measured: 470 ms instead of 10).
     """
-    return sa.case({state: sa.true() for state in states}, value=table.c.state, else_=sa.false())
+    return sa.case(*((table.c.state == lit(state), sa.true()) for state in states), else_=sa.false())
 
 
 def waits(message: sa.FromClause, journey: sa.FromClause) -> sa.ColumnElement[bool]:

@@ -111,8 +111,8 @@ _COLUMNS: dict[str, Any] = {
 }
 _s = (
     sa.func.unnest(*(_array(f"{name}s", of) for name, of in _COLUMNS.items()))
-    .table_valued(*(sa.column(name, of) for name, of in _COLUMNS.items()), name="s")
-    .render_derived()
+    .table_valued(*(sa.column(name, of) for name, of in _COLUMNS.items()))
+    .render_derived(name="s")
 )
 # A late answer of the lease's own worker still counts while nobody claimed the message again: rescue moves the state, never the epoch.
 _MARK = (

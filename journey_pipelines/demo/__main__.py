@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--duration", type=_seconds, default=duration, help="run unattended for so many seconds, then print a verdict")
     parser.add_argument("--rate", type=float, default=600.0, help="how much faster than the wall the demo's clock runs (default 600)")
     parser.add_argument("--seed", type=int, default=7, help="the same seed makes the same customers (default 7)")
-    parser.add_argument("--pace", type=float, default=12.0, help="events a second the shop writes itself (default 12)")
+    parser.add_argument("--pace", type=float, default=14.0, help="events a second the shop writes itself (default 14)")
     parser.add_argument("--port", type=int, help="the Dagster UI (default 3000, or the next free one)")
     parser.add_argument("--inbox-port", type=int, help="the sandbox's web inbox and HTTP provider (default 8025, or the next free one)")
     parser.add_argument("--smtp-port", type=int, help="the sandbox's SMTP server (default 2525, or the next free one)")

@@ -124,6 +124,7 @@ class Conductor:
         self._family = Family(self.folder)
         if left := self._family.sweep():
             self.say(f"ended {len(left)} processes that an earlier demo had left behind")
+        ports = self._ports()
         with self._step("PostgreSQL"):
             url = self._database()
         self._engine = make_engine(url, application_name="demo conductor", pool_size=2)
@@ -132,14 +133,14 @@ class Conductor:
             self._first_of_all()
             shop_url = prepare.shop_role(self._engine, self.folder / "shop.password")
             storage = prepare.dagster_storage(self._engine)
-        ports = self._ports()
         smtp, inbox, dagster = ports["smtp"], ports["inbox"], ports["dagster"]
         self.inbox_url = f"http://127.0.0.1:{inbox}"
         environment = self._environment(url, storage, smtp, inbox)
         shop_environment = {**os.environ, "SHOP_DATABASE_URL": shop_url}
         with self._step("the shop's tables and the workflows"):
-            reader = self._engine.url.username or os.environ.get("USER", "postgres")
-            self._call("shop.prepare", [*_shop(self.folder), "--prepare", "--reader", reader], shop_environment)
+            with self._engine.connect() as conn:
+                reader = conn.scalar(sa.text("SELECT current_user"))
+            self._call("shop --prepare", [*_shop(self.folder), "--prepare", "--reader", reader], shop_environment)
             self._call("deploy", [sys.executable, "-c", "from journey_pipelines.cli import main; main()", "deploy"], environment)
         with self._step("the channel sandbox"):
             command = [sys.executable, "-m", "journey_pipelines.demo.sandbox", "--folder", str(self.folder / "sandbox")]

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 LOCATION = "journeys"
-REPORT_JOB = "make_reports"
+REPORT_JOB = "report_journeys"
 
 _READY = """
 { workspaceOrError { __typename ... on PythonError { message } ... on Workspace { locationEntries { name loadStatus

@@ -1,11 +1,11 @@
 """Doorbells: is there work? One cheap, indexed question each, asked of the database every few seconds whatever its size.
 
-An answer is only a hint. A wrong yes costs a run that finds nothing, a wrong no costs delay; neither loses or repeats anything, because what
-is due is decided again by the run. All functions read in the caller's transaction and take the clock's time. What a declared event source
-is asked is `intake.sources`' business.
+An answer is only a hint. A wrong yes costs a run that finds nothing, a wrong no costs delay; neither loses or repeats anything, because
+what is due is decided again by the run. All functions read in the caller's transaction and take the clock's time. What a declared event
+source is asked is `intake.sources`' business.
 
-Each question asks for the first row in the order of an index instead of whether a row exists: after a day of standstill the planner believes
-that half of the table is due, and would look for one of them by reading it from the start.
+Each question asks for the first row in the order of an index instead of whether a row exists: after a day of standstill the planner
+believes that half of the table is due, and would look for one of them by reading it from the start.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def journeys_due(conn: sa.Connection, now: datetime) -> bool:
 def messages_waiting(conn: sa.Connection, now: datetime, channels: Collection[str]) -> bool:
     """Is there a message to send on one of `channels`, or one whose sender did not come back before its lease ended?
 
-    Not counted is what no dispatch would move: channels that are not configured, workflows that are drafts or paused, journeys that are held.
+    Not counted is what no dispatch would move: other channels, workflows that are drafts or paused, journeys that are held.
     """
     message, journey, workflow = messages.c, customer_journeys.c, automation_workflows.c
     halted = sa.select(workflow.id).where(workflow.is_current, workflow.status.in_(("draft", "paused")))

@@ -1,5 +1,6 @@
 """A tick: micro-batches, a transaction each, until nothing is left to do at one point in time."""
 
+import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -14,7 +15,7 @@ from journey_pipelines.engine.statements import run_fixed
 from journey_pipelines.engine.take import take
 
 ALL_SHARDS = tuple(range(64))
-#: deadlock, serialization failure, lock not available: the batch is run again
+#: deadlock, serialization failure, lock not available: the batch is run again; so is one whose connection was lost
 _AGAIN = {"40P01", "40001", "55P03"}
 _TRIES = 5
 
@@ -39,14 +40,16 @@ class Worker:
                 return total
 
     def batch(self, now: datetime, *, exclusive: bool = False) -> TickReport:
-        """One transaction. A deadlock or serialization failure runs it again, up to five times."""
+        """One transaction. A deadlock, a serialization failure or a lost connection runs it again, up to five times."""
         until = now - timedelta(microseconds=1) if exclusive else now  # timestamps have microseconds: before = at most one less
         for attempt in range(1, _TRIES + 1):
             try:
                 return self._batch(until)
             except DBAPIError as error:
-                if attempt == _TRIES or getattr(error.orig, "sqlstate", None) not in _AGAIN:
+                again = error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _AGAIN
+                if attempt == _TRIES or not again:
                     raise
+                time.sleep(0.2 * attempt)
         raise AssertionError("unreachable")
 
     def _batch(self, now: datetime) -> TickReport:

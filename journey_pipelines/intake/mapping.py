@@ -54,7 +54,7 @@ class MappingOptions:
 
 
 class RowMapping:
-    """Compiled options. `columns` are the file's, None for JSON lines. Raises TemplateProblem for what can be known before the first row."""
+    """Compiled options. `columns` are the file's, None for JSON lines. Raises TemplateProblem for what is wrong before the first row."""
 
     def __init__(self, options: MappingOptions, columns: Sequence[str] | None) -> None:
         templates = Templates(columns)

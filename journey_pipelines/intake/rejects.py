@@ -21,7 +21,9 @@ class Rejects:
         return self.reasons.total()
 
     def add(self, number: int, reason: str, raw: str) -> None:
-        """`number` is the line's, from 1; reasons are counted by their text up to the first colon or quote, where a row's own values begin."""
+        """`number` is the line's, from 1; reasons are counted by their text up to the first colon or quote, where a row's own values
+        begin.
+        """
         if self._file is None:
             self._file = self.path.open("w", encoding="utf-8")
         json.dump({"line": number, "reason": reason, "raw": raw}, self._file)

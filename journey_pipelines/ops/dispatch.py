@@ -22,13 +22,15 @@ class DispatchConfig(dg.Config):
         default=45.0, gt=0, le=75, description="The run ends after this time; what is left is the next one's. dagster/max_runtime is 90 s."
     )
     linger_seconds: float = Field(
-        default=10.0, ge=0, description="The run ends when nothing was due for this time. Less means more runs, each 2-6 s late at its start."
+        default=10.0,
+        ge=0,
+        description="The run ends when nothing was due for this time. Less means more runs, each 2-6 s late at its start.",
     )
     batch_size: int = Field(
         default=500,
         gt=0,
         le=5_000,
-        description="Messages claimed at once. What was claimed and not sent when a process dies waits for its lease to end, or is in doubt.",
+        description="Messages claimed at once. What a process had claimed when it died waits for its lease to end, or is in doubt.",
     )
 
 

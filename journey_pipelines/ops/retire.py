@@ -21,7 +21,9 @@ class RetireConfig(dg.Config):
     """Which runs go."""
 
     keep_days: float = Field(
-        default=3.0, ge=0, description="Finished runs of the hot lane older than this are deleted, with their events and their captured output."
+        default=3.0,
+        ge=0,
+        description="Finished runs of the hot lane older than this are deleted, with their events and their captured output.",
     )
     most: int = Field(default=10_000, gt=0, description="At most so many in one go; the next run of the job takes the rest.")
 

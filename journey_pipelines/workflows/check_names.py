@@ -13,20 +13,18 @@ from journey_pipelines.workflows.project import MESSAGE_EVENTS, RESERVED_PREFIXE
 from journey_pipelines.workflows.reading import Expression, Reading, Role
 from journey_pipelines.workflows.yaml_nodes import Text
 
-# What an expression may name, by where it stands. In a trigger there is no journey yet, and in a policy no event.
+# What an expression may name, by where it stands. In a trigger there is no journey yet.
 _ROOTS: dict[Role, tuple[str, ...]] = {
     "entry": ("customer", "event", "brand", "now"),
     "rule": ("customer", "event", "arrived", "journey", "brand", "now"),
     "wait": ("customer", "event", "arrived", "journey", "brand", "now"),
     "step": ("customer", "event", "arrived", "journey", "brand", "now"),
-    "profile": ("customer", "brand", "now"),
 }
 _WHERE: dict[Role, str] = {
     "entry": "before the journey starts",
     "rule": "in a goal or an exit",
     "wait": "in a wait",
     "step": "in a step",
-    "profile": "in a policy",
 }
 # The keys of every built-in message event, and what every event has
 _MESSAGE_KEYS = frozenset({"message_key", "step", "action", "channel", "workflow", "link", "machine"})
@@ -98,7 +96,7 @@ class NameChecks:
                 self._event_type(name, node.at, label)
         for root in sorted(found.names & set(language.ROOTS) - set(_ROOTS[role])):
             self.problems.error(node.at, f"{label}: '{root}' is not known {_WHERE[role]}; there are {one_of(_ROOTS[role])}")
-        if role in ("entry", "profile"):
+        if role == "entry":
             for function in sorted(found.functions & language.ENGAGEMENT.keys()):
                 self.problems.error(node.at, f"{label}: {function}() asks about messages of a journey, and there is none {_WHERE[role]}")
         else:

@@ -121,7 +121,7 @@ def _entry(fields: Fields, reading: Reading) -> Entry:
         return Entry(max_lateness=DEFAULT_LATENESS)
     reentry, while_active = _reentry(entry, reading), entry.choice("while_active", ("ignore", "refresh", "restart"), "ignore")
     if reentry.policy == "always" and while_active != "ignore":
-        message = f"entry: 'while_active: {while_active}' never comes to pass, as `reentry: always` starts a second journey; take one of the two out"
+        message = f"entry: 'while_active: {while_active}' never comes to pass: `reentry: always` starts a second journey; take one out"
         reading.problems.error(entry.place("while_active"), message)
     return Entry.model_validate(
         {

@@ -10,8 +10,8 @@ from journey_pipelines.workflows.model import Action, Next, Position, Wait
 from journey_pipelines.workflows.problems import Place, Problems
 from journey_pipelines.workflows.yaml_nodes import Node, Text
 
-# entry: there is no journey yet; rule: goal and exit; wait; step: conditions and texts of what a step does, and its next; profile: no event
-Role = Literal["entry", "rule", "wait", "step", "profile"]
+# entry: there is no journey yet; rule: goal and exit; wait; step: conditions and texts of what a step does, and its next
+Role = Literal["entry", "rule", "wait", "step"]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,15 +75,21 @@ def definitions(db_url: str, project: Path) -> dg.Definitions:
 
 
 @pytest.fixture
-def run(definitions: dg.Definitions, instance: DagsterInstance) -> Run:
-    """`run(job, **ops)`: executes a job in this process; hot jobs end as soon as nothing is due."""
+def run_in(instance: DagsterInstance) -> Run:
+    """`run_in(definitions, job, **options)`: executes a job in this process; hot jobs end as soon as nothing is due."""
 
-    def execute(job: str, **options: Any) -> dg.ExecuteInProcessResult:
+    def execute(definitions: dg.Definitions, job: str, **options: Any) -> dg.ExecuteInProcessResult:
         ops = {"drain_journeys": "journeys_drain", "dispatch_messages": "send_due_messages"}
         config = {"ops": {ops[job]: {"config": QUICKLY}}} if job in ops else {}
         return definitions.resolve_job_def(job).execute_in_process(run_config=config, instance=instance, **options)
 
     return execute
+
+
+@pytest.fixture
+def run(definitions: dg.Definitions, run_in: Run) -> Run:
+    """`run(job, **options)`: the same for the test's own code location."""
+    return partial(run_in, definitions)
 
 
 @pytest.fixture
@@ -111,7 +118,13 @@ def fresh_interpreter(project: Path) -> Callable[..., Any]:
     def execute(code: str, **environment: str) -> Any:
         defaults = {"DATABASE_URL": NO_DATABASE, "JOURNEYS_PROJECT": str(project), "PYTHONWARNINGS": "ignore"}
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **defaults, **environment}, capture_output=True, text=True, timeout=120, check=False
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env={**os.environ, **defaults, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])

@@ -18,10 +18,11 @@ SELECT 'hello', 1, 'ann', 0, 'user_registered', {step}, 1, t, 1, t + {due}, 1, t
 """
 MESSAGE = """
 INSERT INTO journeys.messages
-       (message_key, journey_id, step_key, action_id, visit, slot, workflow_id, workflow_version, customer_id, shard, channel, category, planned_at,
-        created_at, send_after, expires_at, state, updated_at, lease_until, accepted_at, provider, provider_message_id)
-SELECT gen_random_uuid()::text, j.id, 'hello', 'send_email', 1, '', 'hello', 1, 'ann', 0, 'email', 'marketing', t, t, t + {due}, t + interval '1 day',
-       '{state}', t, CASE '{state}' WHEN 'sending' THEN t + {due} END, CASE '{state}' WHEN 'accepted' THEN t END, 'smtp', {receipt}
+       (message_key, journey_id, step_key, action_id, visit, slot, workflow_id, workflow_version, customer_id, shard, channel, category,
+        planned_at, created_at, send_after, expires_at, state, updated_at, lease_until, accepted_at, provider, provider_message_id)
+SELECT gen_random_uuid()::text, j.id, 'hello', 'send_email', 1, '', 'hello', 1, 'ann', 0, 'email', 'marketing',
+       t, t, t + {due}, t + interval '1 day', '{state}', t,
+       CASE '{state}' WHEN 'sending' THEN t + {due} END, CASE '{state}' WHEN 'accepted' THEN t END, 'smtp', {receipt}
   FROM (SELECT journeys.clock_now() AS t) x, journeys.customer_journeys j
 """
 LATER, LATE = "interval '1 hour'", "-interval '6 minutes'"
@@ -61,10 +62,10 @@ def test_one_action_sent_twice_for_one_event(deployed: None, run: Run, db: sa.En
 
 
 def test_work_that_waits_for_too_long(deployed: None, run: Run, db: sa.Engine) -> None:
-    late_event = "INSERT INTO journeys.event_inbox (customer_id, type, occurred_at) SELECT 'bob', 'x', journeys.clock_now() - interval '6 minutes'"
-    plant(
-        db, JOURNEY.format(step="'later'", due=LATE), MESSAGE.format(due=LATE, state="planned", receipt="NULL"), late_event
+    late_event = (
+        "INSERT INTO journeys.event_inbox (customer_id, type, occurred_at) SELECT 'bob', 'x', journeys.clock_now() - interval '6 minutes'"
     )
+    plant(db, JOURNEY.format(step="'later'", due=LATE), MESSAGE.format(due=LATE, state="planned", receipt="NULL"), late_event)
     assert outcome(run) == {"nothing_overdue": {"events": 1, "journeys": 1, "messages": 1}}
 
 

@@ -84,7 +84,9 @@ def test_it_loads_quickly_and_light(shape: dict[str, Any]) -> None:
 
 def test_it_loads_with_the_workflows_that_are_shipped(fresh_interpreter: Callable[..., Any]) -> None:
     shape = fresh_interpreter(LOOK, JOURNEYS_PROJECT=str(ROOT / "workflow_defs"))
-    assert {"journeys/workflows/new_customer_welcome", "journeys/workflows/cart_recovery", "journeys/workflows/win_back"} <= set(shape["made"])
+    assert {"journeys/workflows/new_customer_welcome", "journeys/workflows/cart_recovery", "journeys/workflows/win_back"} <= set(
+        shape["made"]
+    )
     assert shape["cpu"] < 3.0
 
 

@@ -97,9 +97,9 @@ def test_the_night_requests_every_open_day_in_one_run(
 def test_a_clock_in_the_past_is_asked_for_its_own_yesterday(definitions: dg.Definitions, instance: DagsterInstance, db: sa.Engine) -> None:
     from journey_pipelines.store.clock import set_clock
 
+    shown = (datetime.now(UTC) - timedelta(days=30)).replace(hour=9)
     with db.begin() as conn:
-        set_clock(conn, datetime(2026, 11, 3, 9, tzinfo=UTC) if datetime.now(UTC) > datetime(2026, 11, 4, tzinfo=UTC) else datetime.now(UTC), 1.0)
-        shown = conn.scalar(sa.text("SELECT journeys.clock_now()"))
+        set_clock(conn, shown)
     request = night(definitions, instance)
     assert isinstance(request, dg.RunRequest)
     assert request.tags[LAST] == (shown.date() - timedelta(days=1)).isoformat()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -26,17 +27,20 @@ BACKLOGS = {
     "segment_changes_doorbell": "INSERT INTO journeys.segment_changes (segment_id, customer_id, change) VALUES ('vip', 'ann', 'enter')",
     "due_journeys_doorbell": """
         INSERT INTO journeys.customer_journeys
-               (workflow_id, version, customer_id, shard, trigger_id, step_key, step_uid, at, at_seq, due_at, due_seq, entered_at, entered_seq)
-        SELECT 'hello', 1, 'ann', 0, 'registered', 'later', 1, t, 1, t, 1, t, 1 FROM (SELECT journeys.clock_now() - interval '1 second' AS t) x""",
+               (workflow_id, version, customer_id, shard, trigger_id, step_key, step_uid, at, at_seq, due_at, due_seq,
+                entered_at, entered_seq)
+        SELECT 'hello', 1, 'ann', 0, 'registered', 'later', 1, t, 1, t, 1, t, 1
+          FROM (SELECT journeys.clock_now() - interval '1 second' AS t) x""",
     "outbox_doorbell": """
         INSERT INTO journeys.messages
-               (message_key, journey_id, step_key, action_id, visit, slot, workflow_id, workflow_version, customer_id, shard, channel, category,
-                planned_at, created_at, send_after, expires_at, state, updated_at)
+               (message_key, journey_id, step_key, action_id, visit, slot, workflow_id, workflow_version, customer_id, shard, channel,
+                category, planned_at, created_at, send_after, expires_at, state, updated_at)
         SELECT 'k', 1, 'hello', 'send_email', 1, '', 'hello', 1, 'ann', 0, 'email', 'marketing', t, t, t, t + interval '1 day', 'planned', t
           FROM (SELECT journeys.clock_now() - interval '1 second' AS t) x""",
 }
 LATER = {
-    "inbox_doorbell": "UPDATE journeys.event_inbox SET occurred_at = occurred_at + interval '1 day', received_at = received_at + interval '1 day'",
+    "inbox_doorbell": """
+        UPDATE journeys.event_inbox SET occurred_at = occurred_at + interval '1 day', received_at = received_at + interval '1 day'""",
     "segment_changes_doorbell": "UPDATE journeys.segment_changes SET occurred_at = occurred_at + interval '1 day'",
     "due_journeys_doorbell": "UPDATE journeys.customer_journeys SET due_at = due_at + interval '1 day'",
     "outbox_doorbell": "UPDATE journeys.messages SET send_after = send_after + interval '1 day'",
@@ -140,7 +144,10 @@ def test_it_rings_again_at_the_next_tick_when_a_run_failed(definitions: dg.Defin
 def test_a_send_nobody_came_back_from_rings_the_outbox(definitions: dg.Definitions, instance: DagsterInstance, db: sa.Engine) -> None:
     with db.begin() as conn:
         conn.execute(sa.text(BACKLOGS["outbox_doorbell"]))
-        conn.execute(sa.text("UPDATE journeys.messages SET state = 'sending', lease_until = :until"), {"until": datetime.now(UTC) + timedelta(hours=1)})
+        conn.execute(
+            sa.text("UPDATE journeys.messages SET state = 'sending', lease_until = :until"),
+            {"until": datetime.now(UTC) + timedelta(hours=1)},
+        )
     assert isinstance(tick(definitions, instance, "outbox_doorbell"), dg.SkipReason)
     with db.begin() as conn:
         conn.execute(sa.text("UPDATE journeys.messages SET lease_until = :until"), {"until": datetime.now(UTC) - timedelta(seconds=1)})
@@ -151,17 +158,21 @@ def test_a_send_nobody_came_back_from_rings_the_outbox(definitions: dg.Definitio
     "put_off",
     [
         "UPDATE journeys.messages SET channel = 'sms'",
-        """INSERT INTO journeys.automation_workflows (id, version, is_current, name, status, category, definition, content_hash, deployed_at)
+        """INSERT INTO journeys.automation_workflows
+                  (id, version, is_current, name, status, category, definition, content_hash, deployed_at)
            VALUES ('hello', 1, true, 'Hello', 'paused', 'marketing', '{}', 'x', now())""",
         """INSERT INTO journeys.customer_journeys OVERRIDING SYSTEM VALUE
            SELECT (jsonb_populate_record(NULL::journeys.customer_journeys, jsonb_build_object(
-               'id', 1, 'workflow_id', 'hello', 'version', 1, 'customer_id', 'ann', 'shard', 0, 'entry_key', '', 'trigger_id', 't', 'status', 'active',
+               'id', 1, 'workflow_id', 'hello', 'version', 1, 'customer_id', 'ann', 'shard', 0, 'entry_key', '', 'trigger_id', 't',
+               'status', 'active',
                'step_key', 'hello', 'step_uid', 1, 'visit', 1, 'at', now(), 'at_seq', 1, 'due_at', now(), 'due_seq', 1, 'entered_at', now(),
                'entered_seq', 1, 'held_at', now(), 'held_out', false))).*""",
     ],
     ids=["channel not configured", "workflow paused", "journey held"],
 )
-def test_what_no_dispatch_would_move_does_not_ring(put_off: str, definitions: dg.Definitions, instance: DagsterInstance, db: sa.Engine) -> None:
+def test_what_no_dispatch_would_move_does_not_ring(
+    put_off: str, definitions: dg.Definitions, instance: DagsterInstance, db: sa.Engine
+) -> None:
     with db.begin() as conn:
         conn.execute(sa.text(BACKLOGS["outbox_doorbell"]))
         conn.exec_driver_sql(put_off)
@@ -169,7 +180,8 @@ def test_what_no_dispatch_would_move_does_not_ring(put_off: str, definitions: dg
 
 
 @pytest.mark.parametrize(
-    ("name", "index"), [("inbox_doorbell", "event_inbox_order"), ("due_journeys_doorbell", "customer_journeys_due"), ("outbox_doorbell", "messages_outbox")]
+    ("name", "index"),
+    [("inbox_doorbell", "event_inbox_order"), ("due_journeys_doorbell", "customer_journeys_due"), ("outbox_doorbell", "messages_outbox")],
 )
 def test_the_question_reads_an_index(name: str, index: str, db: sa.Engine) -> None:
     from journey_pipelines.engine import doorbells
@@ -181,13 +193,43 @@ def test_the_question_reads_an_index(name: str, index: str, db: sa.Engine) -> No
     }[name]
     asked: list[tuple[str, object]] = []
     with db.begin() as conn:
-        sa.event.listen(conn, "before_cursor_execute", lambda c, cursor, statement, values, context, many: asked.append((statement, values)))
+        sa.event.listen(
+            conn, "before_cursor_execute", lambda c, cursor, statement, values, context, many: asked.append((statement, values))
+        )
         ask(conn, datetime.now(UTC))
         statement, values = asked[0]
         conn.execute(sa.text("SET LOCAL enable_seqscan = off"))
         plan = "\n".join(row[0] for row in conn.exec_driver_sql(f"EXPLAIN {statement}", values))
     assert f"using {index} " in plan
     assert "Sort" not in plan
+
+
+def test_an_event_source_rings_while_it_has_rows_that_were_not_read(
+    project: Path, db_url: str, instance: DagsterInstance, db: sa.Engine, run_in: Callable[..., dg.ExecuteInProcessResult]
+) -> None:
+    from journey_pipelines.definitions import build_definitions
+    from journey_pipelines.resources import ENGINE, EngineResource
+
+    (project / "sources.yaml").write_text(
+        "sources:\n  orders:\n    table: shop.orders\n    id: order_id\n    customer_id: buyer\n    type: user_registered\n"
+        "    occurred_at: placed_at\n    cursor: placed_at\n    overlap: 10 minutes\n    payload: [total]\n"
+    )
+    definitions = build_definitions(project, {ENGINE: EngineResource(database_url=db_url)})
+    assert isinstance(tick(definitions, instance, "sources_doorbell"), dg.SkipReason)
+    assert run_in(definitions, "deploy_workflows").success
+    # declared, and not there: the other backlogs must not suffer
+    assert isinstance(tick(definitions, instance, "sources_doorbell"), dg.SkipReason)
+    with db.begin() as conn:
+        conn.exec_driver_sql("CREATE SCHEMA shop")
+        conn.exec_driver_sql("CREATE TABLE shop.orders (order_id bigint PRIMARY KEY, buyer text, placed_at timestamptz, total numeric)")
+        conn.exec_driver_sql("INSERT INTO shop.orders SELECT 1, 'ann', journeys.clock_now(), 9.50")
+    assert isinstance(tick(definitions, instance, "sources_doorbell"), dg.RunRequest)
+    result = run_in(definitions, "drain_journeys")
+    figures = {
+        event.asset_key.path[-1]: event.materialization.metadata["rows_out"].value for event in result.get_asset_materialization_events()
+    }
+    assert figures["journey_entries"] == 1
+    assert isinstance(tick(definitions, instance, "sources_doorbell"), dg.SkipReason)
 
 
 def test_a_database_that_does_not_answer_fails_the_tick_in_one_sentence(definitions: dg.Definitions, instance: DagsterInstance) -> None:

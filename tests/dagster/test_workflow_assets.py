@@ -43,7 +43,9 @@ def problems_of(spec: dg.AssetSpec) -> str:
 def test_a_workflow_shows_what_it_is_and_what_it_listens_to(project: Path, db_url: str) -> None:
     workflow = (project / "hello" / "workflow.yaml").read_text()
     condition = "    when: has_event('order_placed') and not in_segment('staff')\n"
-    (project / "hello" / "workflow.yaml").write_text(workflow.replace("  - event: user_registered\n", "  - event: user_registered\n" + condition))
+    (project / "hello" / "workflow.yaml").write_text(
+        workflow.replace("  - event: user_registered\n", "  - event: user_registered\n" + condition)
+    )
     spec = spec_of(rebuilt(project, db_url), HELLO)
     assert spec.description == "Greets whoever registers."
     assert len(spec.code_version or "") == 64
@@ -67,10 +69,14 @@ def test_sources_stand_before_the_event_types_they_bring(project: Path, db_url: 
     assert [dep.asset_key.to_user_string() for dep in spec.deps] == ["journeys/sources/registrations"]
 
 
-def test_materializing_deploys_and_doing_it_again_changes_nothing(deployed: None, run: Run, db: sa.Engine, instance: DagsterInstance) -> None:
+def test_materializing_deploys_and_doing_it_again_changes_nothing(
+    deployed: None, run: Run, db: sa.Engine, instance: DagsterInstance
+) -> None:
     def version() -> Any:
         with db.connect() as conn:
-            return conn.execute(sa.text("SELECT max(version), (SELECT generation FROM journeys.deployment) FROM journeys.automation_workflows")).one()
+            return conn.execute(
+                sa.text("SELECT max(version), (SELECT generation FROM journeys.deployment) FROM journeys.automation_workflows")
+            ).one()
 
     assert version() == (1, 1)
     result = run("deploy_workflows")
@@ -97,13 +103,18 @@ def test_a_workflow_that_was_edited_and_not_deployed_is_stale(
     ("text", "message"),
     [
         ("workflow: broken\ntriggers: [\n", "workflow.yaml:"),
-        ("workflow: broken\ntriggers:\n  - event: x\nsteps:\n  - id: a\n    do:\n      - send_email: {template: missing, subject: Hi}\n", "missing"),
+        (
+            "workflow: broken\ntriggers:\n  - event: x\nsteps:\n  - id: a\n    do:\n      - send_email: {template: missing, subject: Hi}\n",
+            "missing",
+        ),
         ("- not\n- a\n- mapping\n", "workflow.yaml:"),
         ("", "workflow.yaml"),
     ],
     ids=["yaml", "template", "list", "empty"],
 )
-def test_a_broken_workflow_is_shown_and_stops_nothing(text: str, message: str, project: Path, db_url: str, instance: DagsterInstance) -> None:
+def test_a_broken_workflow_is_shown_and_stops_nothing(
+    text: str, message: str, project: Path, db_url: str, instance: DagsterInstance
+) -> None:
     (project / "broken").mkdir()
     (project / "broken" / "workflow.yaml").write_text(text)
     definitions = rebuilt(project, db_url)
@@ -122,7 +133,9 @@ def test_a_broken_workflow_is_shown_and_stops_nothing(text: str, message: str, p
     assert message in (failed.description or "")
 
 
-def test_a_project_with_an_error_is_not_deployed_and_says_where(project: Path, db_url: str, instance: DagsterInstance, db: sa.Engine) -> None:
+def test_a_project_with_an_error_is_not_deployed_and_says_where(
+    project: Path, db_url: str, instance: DagsterInstance, db: sa.Engine
+) -> None:
     (project / "broken").mkdir()
     (project / "broken" / "workflow.yaml").write_text("workflow: broken\ntriggers: [\n")
     job = rebuilt(project, db_url).resolve_job_def("deploy_workflows")

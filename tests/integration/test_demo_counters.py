@@ -41,7 +41,8 @@ class Run:
     def history(self, identity: str, source: str = "shop") -> None:
         self.connection.execute(
             "INSERT INTO journeys.customer_events (seq, customer_id, shard, type, occurred_at, received_at, source, "
-            "source_event_id, payload) SELECT coalesce(max(seq), 0) + 1, 'c', 0, 't', now(), now(), %s, %s, '{}' FROM journeys.customer_events",
+            "source_event_id, payload) "
+            "SELECT coalesce(max(seq), 0) + 1, 'c', 0, 't', now(), now(), %s, %s, '{}' FROM journeys.customer_events",
             (source, identity),
         )
 
