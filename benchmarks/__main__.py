@@ -31,7 +31,8 @@ def main() -> int:
         met = goal is None or (value >= goal if goal > 0 else value <= -goal)
         if not met:
             missed.append(key)
-        table.add_row(key, f"{value:,}", "" if goal is None else f"{'>=' if goal > 0 else '<='} {abs(goal):,}", style=None if met else "red")
+        shown = "" if goal is None else f"{'>=' if goal > 0 else '<='} {abs(goal):,}"
+        table.add_row(key, f"{value:,}", shown, style=None if met else "red")
     out.print(table)
     sys.stdout.write(json.dumps(figures) + "\n")
     return 1 if missed else 0

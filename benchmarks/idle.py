@@ -25,7 +25,8 @@ def measure(server_url: str, parked: int = 1_000_000) -> dict[str, Any]:
             conn.exec_driver_sql(
                 """
                 INSERT INTO journeys.customer_journeys
-                       (workflow_id, version, customer_id, shard, trigger_id, step_key, step_uid, at, at_seq, due_at, due_seq, entered_at, entered_seq)
+                       (workflow_id, version, customer_id, shard, trigger_id, step_key, step_uid, at, at_seq, due_at, due_seq,
+                        entered_at, entered_seq)
                 SELECT 'bench', 1, 'c' || n, journeys.shard_of('c' || n), 'signup', 'later', s.step_uid, %(at)s, n,
                        %(at)s::timestamptz + interval '30 days', 9223372036854775807, %(at)s, n
                   FROM generate_series(1, %(n)s) n, journeys.workflow_steps s WHERE s.step_key = 'later'

@@ -1,4 +1,4 @@
-"""route + enter, and advance with one message each, for 200,000 customers; hand-written SQL fills the same tables on a database of its own."""
+"""route + enter, and advance with one message each, for 200,000 customers; hand-written SQL fills the same tables beside it."""
 
 import tempfile
 import time
@@ -85,14 +85,16 @@ def _fill(engine: sa.Engine, customers: int) -> None:
         conn.exec_driver_sql(
             """
             INSERT INTO journeys.customer_profiles (customer_id, shard, email_address, first_name, subscription_status, updated_at)
-            SELECT 'c' || n, journeys.shard_of('c' || n), 'c' || n || '@example.org', 'N' || n, 'active', %(at)s FROM generate_series(1, %(n)s) n
+            SELECT 'c' || n, journeys.shard_of('c' || n), 'c' || n || '@example.org', 'N' || n, 'active', %(at)s
+              FROM generate_series(1, %(n)s) n
             """,
             {"at": START, "n": customers},
         )
         conn.exec_driver_sql(
             """
             INSERT INTO journeys.event_inbox (source, source_event_id, customer_id, type, occurred_at, received_at, payload)
-            SELECT 'bench', n::text, 'c' || n, 'signup', %(at)s, %(at)s, jsonb_build_object('plan', 'gold', 'n', n) FROM generate_series(1, %(n)s) n
+            SELECT 'bench', n::text, 'c' || n, 'signup', %(at)s, %(at)s, jsonb_build_object('plan', 'gold', 'n', n)
+              FROM generate_series(1, %(n)s) n
             """,
             {"at": START, "n": customers},
         )

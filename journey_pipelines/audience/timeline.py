@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 
 from rich.text import Text
 
-from journey_pipelines.audience.person import Moment, Person
+from journey_pipelines.audience.moments import Moment
+from journey_pipelines.audience.person import Person
 from journey_pipelines.store import zones
 
 _STYLES = {"event": "cyan", "journey": "", "action": "", "message": "green", "goal": "bold yellow", "refused": "red"}

@@ -1,7 +1,7 @@
 """run and report: the engine and the courier without Dagster."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -30,7 +30,7 @@ def run(
 
     if once + until_idle + forever != 1:
         raise typer.BadParameter("say one of --once, --until-idle, --forever")
-    mode = "once" if once else "until_idle" if until_idle else "forever"
+    mode: Literal["once", "until_idle", "forever"] = "once" if once else "until_idle" if until_idle else "forever"
     engine = make_engine(application_name="journeys run")
     send = None if no_send else dispatcher(engine)
     try:

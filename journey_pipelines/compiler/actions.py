@@ -167,7 +167,9 @@ def task_rows(step_key: str, actions: Sequence[Action], facts: Any) -> sa.CTE | 
     ]
     if not rows:
         return None
-    names = ["journey_id", "step_key", "action_id", "visit", "workflow_id", "customer_id", "title", "body", "assignee", "due_at", "created_at"]
+    names = [
+        "journey_id", "step_key", "action_id", "visit", "workflow_id", "customer_id", "title", "body", "assignee", "due_at", "created_at",
+    ]  # fmt: skip
     new = pg_insert(tasks).from_select(names, sa.union_all(*rows) if len(rows) > 1 else rows[0])
     return new.on_conflict_do_nothing().returning(tasks.c.id).cte("made_tasks")
 
@@ -233,7 +235,8 @@ def profile_writes(actions: Sequence[Action], facts: Any) -> sa.ColumnElement[An
         sa.func.array_agg(increment),
         type_=sa.BigInteger,
     )
-    return sa.select(call).select_from(facts).where(sa.or_(*(f[condition_column(a)] for a in mine))).having(sa.func.count() > lit(0)).scalar_subquery()
+    anybody = sa.or_(*(f[condition_column(a)] for a in mine))
+    return sa.select(call).select_from(facts).where(anybody).having(sa.func.count() > lit(0)).scalar_subquery()
 
 
 def _all(parts: Any) -> Any:

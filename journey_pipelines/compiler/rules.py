@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB, insert as pg_insert
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.sql.selectable import LateralFromClause
 
 from journey_pipelines.compiler.batch import batch_events
 from journey_pipelines.compiler.details import json_object, null_json
@@ -62,7 +64,7 @@ def exit_statements(definition: Definition, brand: Mapping[str, Any]) -> RuleSta
     )
 
 
-def _journeys(definition: Definition, *, active: bool) -> sa.sql.expression.Lateral:
+def _journeys(definition: Definition, *, active: bool) -> LateralFromClause:
     """The journeys of a batch event's customer that entered before the event."""
     b, j = batch_events, customer_journeys
     query = sa.select(j).where(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.sql.selectable import LateralFromClause
 
 from journey_pipelines.compiler.statement import DEFAULT_ZONE, NOW, lit
 from journey_pipelines.expressions import EventScope, Scope
@@ -12,17 +13,17 @@ from journey_pipelines.store.tables import customer_events, customer_profiles, j
 Columns = Any  # a CTE, lateral or alias: anything with `.c`
 
 
-def profile_of(customer_id: sa.ColumnElement[Any], name: str = "p") -> sa.sql.expression.Lateral:
+def profile_of(customer_id: sa.ColumnElement[Any], name: str = "p") -> LateralFromClause:
     """One customer's profile; no row where there is none."""
     return sa.select(customer_profiles).where(customer_profiles.c.customer_id == customer_id).limit(lit(1)).lateral(name)
 
 
-def context_of(journey_id: sa.ColumnElement[Any], name: str = "c") -> sa.sql.expression.Lateral:
+def context_of(journey_id: sa.ColumnElement[Any], name: str = "c") -> LateralFromClause:
     """The entry event of one journey."""
     return sa.select(journey_context).where(journey_context.c.journey_id == journey_id).limit(lit(1)).lateral(name)
 
 
-def event_of(seq: sa.ColumnElement[Any], name: str = "arr") -> sa.sql.expression.Lateral:
+def event_of(seq: sa.ColumnElement[Any], name: str = "arr") -> LateralFromClause:
     """One event of the history by its seq."""
     return (
         sa.select(customer_events.c.seq, customer_events.c.type, customer_events.c.occurred_at, customer_events.c.payload)

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import psycopg as psycopg_dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 
-_DIALECT = psycopg_dialect.dialect()  # type: ignore[attr-defined]
+_DIALECT = psycopg_dialect.dialect()
 
 #: a timer's place among the events of its instant: after all of them
 LAST_SEQ = 9223372036854775807

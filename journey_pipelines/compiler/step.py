@@ -11,17 +11,17 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from journey_pipelines.compiler import actions as acts
 from journey_pipelines.compiler.details import json_object, null_json
 from journey_pipelines.compiler.journeys import end_admissions, transitions
+from journey_pipelines.compiler.route import assignments, branch_target, logged_arm, split_target
 from journey_pipelines.compiler.scopes import context_of, event_of, journey_scope, profile_of
 from journey_pipelines.compiler.statement import IDS, LIMIT, NOW, SHARDS, TS, Statement, compile_statement, lit
 from journey_pipelines.compiler.waits import due_of, step_of
 from journey_pipelines.compiler.wake import history_of_wait
-from journey_pipelines.expressions import EventScope, compile_condition
-from journey_pipelines.store.tables import customer_journeys, split_assignments
+from journey_pipelines.expressions import EventScope
+from journey_pipelines.store.tables import customer_journeys
 from journey_pipelines.workflows.definition import Definition
 from journey_pipelines.workflows.model import END, EventWait, Step
 
@@ -63,7 +63,7 @@ def _due(uid: int, step: Step, *, by_id: bool) -> sa.CTE:
     query = sa.select(
         j.c.id, j.c.customer_id, j.c.shard, j.c.workflow_id, j.c.version, j.c.entry_key, j.c.trigger_id, j.c.visit, j.c.held_out,
         j.c.entered_at, j.c.entered_seq, j.c.at, j.c.at_seq, j.c.due_at, j.c.due_seq, j.c.arrived_seq,
-    ).where(  # fmt: skip
+    ).where(
         j.c.step_uid == sa.literal_column(str(uid), sa.BigInteger), j.c.status == lit("active"), j.c.held_at.is_(None)
     )
     if by_id:
@@ -116,7 +116,7 @@ def _advance(definition: Definition, step: Step, due: sa.CTE, brand: Mapping[str
     if END in step.next.targets():
         extra.append(end_admissions(moves))
     if step.next.split is not None:
-        extra.append(_assign(definition, step, facts))
+        extra.append(assignments(definition, step, facts))
     ledger = acts.ledger(definition.workflow, step.id, step.do, facts, expires)
     extra += ledger[1:]
     extra += [cte for cte in (acts.task_rows(step.id, step.do, facts), acts.action_log(step.id, step.do, facts)) if cte is not None]
@@ -198,12 +198,12 @@ def _facts(definition: Definition, step: Step, due: sa.CTE, brand: Mapping[str, 
     scope = journey_scope(due, profile, context, arrived, at, brand, types)
     action_columns, values = acts.fact_columns(step.do, scope)
     if step.next.split is not None:
-        logged = _logged_arm(definition, step, due)
+        logged = logged_arm(definition, step, due)
         source = source.outerjoin(logged, sa.true())
-        target = _arm(definition, step, due, logged.c.arm)
+        target = split_target(definition, step, due, logged.c.arm)
         route = [lit("rule"), lit("split"), lit("to"), target]
     else:
-        target, route = _route(step, scope, values)
+        target, route = branch_target(step, scope, values)
     detail += route
     if values:
         detail += [lit("values"), json_object(values)]
@@ -217,70 +217,10 @@ def _facts(definition: Definition, step: Step, due: sa.CTE, brand: Mapping[str, 
             target.label("target"),
             (sa.func.jsonb_build_object(*detail, type_=JSONB) if detail else null_json()).label("detail"),
             *action_columns,
-        )  # fmt: skip
+        )
         .select_from(source)
         .cte("facts")
         .prefix_with("MATERIALIZED", dialect="postgresql")
-    )
-
-
-def _route(step: Step, scope: Any, values: dict[str, sa.ColumnElement[Any]]) -> tuple[sa.ColumnElement[Any], list[Any]]:
-    """The target's key, and what to say about the way taken."""
-    branches = step.next.branches or ()
-    last = branches[-1]
-    if len(branches) == 1:
-        return sa.literal(last.to, sa.Text), []
-    ways, rules = [], []
-    for branch in branches[:-1]:
-        assert branch.when is not None
-        compiled = compile_condition(branch.when, scope)
-        values.update(compiled.values)
-        ways.append((compiled.sql, sa.literal(branch.to, sa.Text)))
-        rules.append((compiled.sql, sa.literal(branch.when, sa.Text)))
-    target = sa.case(*ways, else_=sa.literal(last.to, sa.Text))
-    return target, [lit("rule"), sa.case(*rules, else_=lit("else")), lit("to"), target]
-
-
-def _logged_arm(definition: Definition, step: Step, due: sa.CTE) -> sa.sql.expression.Lateral:
-    s = split_assignments
-    return (
-        sa.select(s.c.arm)
-        .where(s.c.workflow_id == definition.workflow.id, s.c.step_key == step.id, s.c.customer_id == due.c.customer_id)
-        .limit(lit(1))
-        .lateral("logged_arm")
-    )
-
-
-def _arm(definition: Definition, step: Step, due: sa.CTE, logged: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """The assignment logged first, as long as the arm is there; else a hash of workflow, step and customer."""
-    assert step.next.split is not None
-    salt = sa.literal(f"split|{definition.workflow.id}|{step.id}|", sa.Text)
-    bucket = sa.func.journeys.bucket_of(salt.concat(due.c.customer_id), type_=sa.Integer)
-    arms = list(step.next.split.items())
-    limits, total = [], 0.0
-    for arm, weight in arms[:-1]:
-        total += weight
-        limits.append((bucket < round(total * 100), sa.literal(arm, sa.Text)))
-    hashed = sa.case(*limits, else_=sa.literal(arms[-1][0], sa.Text)) if limits else sa.literal(arms[-1][0], sa.Text)
-    return sa.case((logged.in_([arm for arm, _ in arms]), logged), else_=hashed)
-
-
-def _assign(definition: Definition, step: Step, facts: sa.CTE) -> sa.CTE:
-    s, f = split_assignments, facts.c
-    new = pg_insert(s).from_select(
-        ["workflow_id", "step_key", "customer_id", "arm", "version", "assigned_at"],
-        sa.select(sa.literal(definition.workflow.id), sa.literal(step.id, sa.Text), f.customer_id, f.target, f.version, f.at)
-        .distinct(f.customer_id)
-        .order_by(f.customer_id, f.at, f.id),
-    )
-    return (
-        new.on_conflict_do_update(
-            index_elements=[s.c.workflow_id, s.c.step_key, s.c.customer_id],
-            set_={"arm": new.excluded.arm, "version": new.excluded.version, "assigned_at": new.excluded.assigned_at},
-            where=s.c.arm != new.excluded.arm,
-        )
-        .returning(s.c.customer_id)
-        .cte("assigned")
     )
 
 

@@ -7,7 +7,7 @@ from jinja2 import Environment, nodes
 
 from journey_pipelines.expressions.environment import make_environment
 from journey_pipelines.workflows.definition import Definition
-from journey_pipelines.workflows.model import EventWait, Step, Workflow
+from journey_pipelines.workflows.model import EventWait, ExitRule, Goal, Step, Workflow
 
 
 def expressions_of_step(step: Step) -> Iterator[str]:
@@ -59,11 +59,17 @@ def _keys_of(environment: Environment, template: str) -> set[str] | None:
 def _expressions(workflow: Workflow) -> Iterator[str]:
     for step in workflow.steps:
         yield from expressions_of_step(step)
-    for rule in (*workflow.exit, *filter(None, [workflow.goal])):
+    for rule in _rules(workflow):
         if rule.when:
             yield rule.when
     if workflow.goal and workflow.goal.value:
         yield workflow.goal.value
+
+
+def _rules(workflow: Workflow) -> Iterator[ExitRule | Goal]:
+    yield from workflow.exit
+    if workflow.goal:
+        yield workflow.goal
 
 
 def _templates(definition: Definition) -> Iterator[str]:
@@ -72,7 +78,7 @@ def _templates(definition: Definition) -> Iterator[str]:
 
 
 def _matches(workflow: Workflow) -> Iterator[str]:
-    for rule in (*workflow.exit, *filter(None, [workflow.goal])):
+    for rule in _rules(workflow):
         if rule.match:
             yield rule.match
     for step in workflow.steps:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.sql.selectable import LateralFromClause
 
 from journey_pipelines.compiler.statement import DEFAULT_ZONE, FOREVER_SEQ, TS, lit
 from journey_pipelines.expressions.durations import Duration
@@ -41,7 +42,7 @@ def _duration_row(duration: Duration) -> dict[str, Any]:
 
 def step_of(
     workflow_id: sa.ColumnElement[Any], version: sa.ColumnElement[Any], step_key: sa.ColumnElement[Any], name: str = "target"
-) -> sa.sql.expression.Lateral:
+) -> LateralFromClause:
     """The row of `workflow_steps` a journey goes to; none for `end`."""
     s = workflow_steps
     return sa.select(s).where(s.c.workflow_id == workflow_id, s.c.version == version, s.c.step_key == step_key).limit(lit(1)).lateral(name)
@@ -61,7 +62,7 @@ class DueTime:
 
     at: sa.ColumnElement[Any]
     seq: sa.ColumnElement[Any]
-    laterals: tuple[sa.sql.expression.Lateral, ...]
+    laterals: tuple[LateralFromClause, ...]
 
     def joined(self, source: Any) -> Any:
         """`source` with the laterals."""

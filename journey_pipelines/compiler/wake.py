@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.sql.selectable import LateralFromClause
 
 from journey_pipelines.compiler.batch import batch_events
 from journey_pipelines.compiler.scopes import context_of, event_scope, journey_scope, later, profile_of
@@ -53,7 +54,7 @@ def accepts(
 
 def history_of_wait(
     wait: EventWait, journey: Any, context: Any, profile: Any, brand: Mapping[str, Any], types: Mapping[str, str], until: Any, only: Any
-) -> sa.sql.expression.Lateral:
+) -> LateralFromClause:
     """The first event of the history that the wait accepts; `only` says for which journeys to look at all."""
     e = customer_events.alias("e")
     return (

@@ -16,8 +16,8 @@ from journey_pipelines.compiler.rules import RuleStatements, exit_statements, go
 from journey_pipelines.compiler.statement import Statement
 from journey_pipelines.compiler.step import StepStatements, arrive_statements, step_statements
 from journey_pipelines.compiler.wake import wake_statement
-from journey_pipelines.store.tables import automation_workflows, deployment, engine_identity, interests, workflow_steps
 from journey_pipelines.engine.policies import message_lives, stored_policies
+from journey_pipelines.store.tables import automation_workflows, deployment, engine_identity, interests, workflow_steps
 from journey_pipelines.workflows.definition import Definition
 from journey_pipelines.workflows.project import Policies
 

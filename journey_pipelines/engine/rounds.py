@@ -40,8 +40,8 @@ def _work_round(batch: Batch, number: int, types: list[str], patched: bool) -> N
             for uid, rule, versions in plans.rules(kind, event_type):
                 if uid not in seen:
                     seen.add(uid)
-                    for statement in rule.statements:
-                        _run(batch, statement, number, versions=versions)
+                    for rule_statement in rule.statements:
+                        _run(batch, rule_statement, number, versions=versions)
     if _wake(batch, number, types):
         advance_round(batch, number, after=True)
     entered: set[str] = set()

@@ -1,5 +1,6 @@
 """Route, first half: events leave the inbox, into the history and into the batch's rounds, exactly once (architecture.md, D7)."""
 
+from functools import partial
 from typing import Any
 
 from journey_pipelines.engine.batch import ROUNDS_PER_CUSTOMER, Batch
@@ -35,7 +36,7 @@ def _take_around(batch: Batch, shard: int, per_shard: int) -> int:
     """A shard whose prefix cannot be taken as a whole: halve the prefix; a single row that fails goes to quarantine."""
     wrong: DataError | None
     while True:
-        counts, wrong = attempt(batch.conn, lambda: _take(batch, [shard], per_shard))
+        counts, wrong = attempt(batch.conn, partial(_take, batch, [shard], per_shard))
         if wrong is None:
             return _count(batch, counts)
         if per_shard == 1:

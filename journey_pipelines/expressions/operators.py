@@ -31,7 +31,7 @@ from .terms import (
 
 _ORDER: dict[str, Callable[[Any, Any], Any]] = {
     "lt": lambda a, b: a < b,
-    "lteq": lambda a, b: a < b,
+    "lteq": lambda a, b: a <= b,
     "gt": lambda a, b: a > b,
     "gteq": lambda a, b: a >= b,
 }

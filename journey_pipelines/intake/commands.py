@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
-File = Annotated[Path, typer.Argument(help="CSV, whitespace-separated or JSON lines; gzip too.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="CSV, whitespace-separated or JSON lines; gzip too.")]
 Type = Annotated[str, typer.Option("--type", help="The events' type, or a template: '{{ kind }}'.")]
 CustomerId = Annotated[str, typer.Option("--customer-id", help="A column, or a template over the row's columns: 'shop-{{ id }}'.")]
 OccurredAt = Annotated[str, typer.Option("--occurred-at", help="A column or a template: when it happened.")]

@@ -1,6 +1,7 @@
 """A file into the inbox or into history, batch by batch: what `journeys import-events` does, and the first half of `journeys replay`."""
 
 import heapq
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -72,7 +73,7 @@ def import_events(
     file, in bytes. Raises FileUnreadable, NothingFits; whatever batch was loaded before stays.
     """
     run = _Run()
-    with Rejects(rejects or path.with_name(path.name + ".rejected.jsonl")) as bad, loading(engine, replayed=replayed) as loader:
+    with Rejects(rejects or _beside(path)) as bad, loading(engine, replayed=replayed) as loader:
         for batch in _batches(path, shape, mapping, source, history_before, not_from, bad, run, progress):
             _load(engine, loader, batch, bad, run)
     return ImportReport(
@@ -144,6 +145,12 @@ def _event(mapping: RowMapping, row: Row | BadRow, bad: Rejects) -> Event | None
     except RowRefused as error:
         bad.add(row.number, str(error), row.raw)
         return None
+
+
+def _beside(path: Path) -> Path:
+    """Beside the file, or where that is not allowed in the working directory."""
+    folder = path.parent if os.access(path.parent, os.W_OK) else Path()
+    return folder / (path.name + ".rejected.jsonl")
 
 
 def _explain(path: Path, bad: Rejects) -> str:

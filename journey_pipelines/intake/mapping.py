@@ -26,7 +26,7 @@ MAX_ID = 128
 
 
 class RowRefused(Exception):
-    """One row cannot become an event; the message is the reason that people read."""
+    """One row cannot become an event. The message is the reason that people read; what is the row's own in it follows a colon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +104,12 @@ def _identifier(what: str, value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
-        raise RowRefused(f"{what} must be text or a whole number, got {type(value).__name__}")
+        raise RowRefused(f"{what} is neither text nor a whole number: {type(value).__name__}")
     value = value.strip()
     if not value:
         raise RowRefused(f"no {what} (missing or empty)")
     if len(value) > MAX_ID:
-        raise RowRefused(f"{what} has {len(value)} characters, at most {MAX_ID} are allowed")
+        raise RowRefused(f"{what} is longer than {MAX_ID} characters: {len(value)}")
     _storable(what, value)
     return value
 
@@ -136,7 +136,7 @@ def _json(what: str, value: Mapping[str, Any]) -> str:
     except UnicodeEncodeError as error:
         raise RowRefused(f"{what} contains a lone surrogate, which is no character") from error
     if size > MAX_PAYLOAD:
-        raise RowRefused(f"{what} has {size:,} bytes, at most {MAX_PAYLOAD:,} are allowed")
+        raise RowRefused(f"{what} is larger than 64 kB: {size:,} bytes")
     return text
 
 
@@ -178,10 +178,10 @@ def time_reader(date_format: str | None, timezone: str) -> Callable[[Any], datet
             moment = datetime.strptime(text, date_format) if date_format else datetime.fromisoformat(text)  # noqa: DTZ007 (the zone follows)
             return _in_range((moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC), text)
         except OverflowError as error:
-            raise RowRefused(f"time {text[:60]!r} is outside years 1 to 9999") from error
+            raise RowRefused(f"time is outside years 1 to 9999: {text[:60]!r}") from error
         except ValueError as error:
             expected = f"does not fit --date-format {date_format}" if date_format else "is not ISO 8601 (see --date-format)"
-            raise RowRefused(f"time {text[:60]!r} {expected}") from error
+            raise RowRefused(f"time {expected}: {text[:60]!r}") from error
 
     def read(value: Any) -> datetime:
         if isinstance(value, str) and value:
@@ -192,7 +192,7 @@ def time_reader(date_format: str | None, timezone: str) -> Callable[[Any], datet
             raise RowRefused("no time (missing or empty)")
         if isinstance(value, int) and not isinstance(value, bool) and date_format:
             return read_text(str(value))
-        raise RowRefused(f"time is a {type(value).__name__}, expected text; for a number give --date-format epoch or epoch_ms")
+        raise RowRefused(f"time is not text (for a number give --date-format epoch or epoch_ms): {type(value).__name__}")
 
     return read
 
@@ -207,12 +207,12 @@ def _epoch_reader(per_second: int, name: str) -> Callable[[Any], datetime]:
                 raise ValueError
             return _in_range(datetime.fromtimestamp(float(seconds), UTC), str(value))
         except (ArithmeticError, ValueError, OSError) as error:
-            raise RowRefused(f"time {str(value)[:60]!r} does not fit --date-format {name}") from error
+            raise RowRefused(f"time does not fit --date-format {name}: {str(value)[:60]!r}") from error
 
     return read
 
 
 def _in_range(moment: datetime, text: str) -> datetime:
     if not EARLIEST <= moment <= LATEST:
-        raise RowRefused(f"time {text[:60]!r} is outside years 1 to 9999")
+        raise RowRefused(f"time is outside years 1 to 9999: {text[:60]!r}")
     return moment

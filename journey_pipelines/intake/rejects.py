@@ -21,14 +21,12 @@ class Rejects:
         return self.reasons.total()
 
     def add(self, number: int, reason: str, raw: str) -> None:
-        """`number` is the line's, from 1; reasons are counted by their text up to the first colon or quote, where a row's own values
-        begin.
-        """
+        """`number`: of the line, from 1. Reasons are counted by their text before the colon; what follows is the row's own."""
         if self._file is None:
             self._file = self.path.open("w", encoding="utf-8")
         json.dump({"line": number, "reason": reason, "raw": raw}, self._file)
         self._file.write("\n")
-        self.reasons[_kind(reason)] += 1
+        self.reasons[reason.partition(": ")[0]] += 1
 
     def __enter__(self) -> "Rejects":
         self.path.unlink(missing_ok=True)
@@ -37,11 +35,3 @@ class Rejects:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._file is not None:
             self._file.close()
-
-
-def _kind(reason: str) -> str:
-    words = reason.split(":")[0]
-    head, quote, tail = words.partition("'")
-    if quote:
-        head += "..." + tail.rpartition("'")[2]
-    return "".join("N" if c.isdigit() else c for c in head).replace("NN", "N")

@@ -1,4 +1,6 @@
-"""Real input: 69,659 purchases of CDNOW's customers through `journeys replay` into a win-back workflow, against what pandas finds in the file."""
+"""Real input: 69,659 purchases of CDNOW's customers through `journeys replay` into a win-back workflow, against what pandas finds in the
+file.
+"""
 
 import json
 import os

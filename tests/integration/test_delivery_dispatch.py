@@ -164,7 +164,8 @@ def test_what_is_wrong_with_one_person_stops_nobody_else(db: sa.Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "state"), [("active", "accepted"), ("archived", "accepted"), ("completed", "accepted"), ("paused", "planned"), ("draft", "planned")]
+    ("status", "state"),
+    [("active", "accepted"), ("archived", "accepted"), ("completed", "accepted"), ("paused", "planned"), ("draft", "planned")],
 )
 def test_status_of_the_workflow(db: sa.Engine, status: str, state: str) -> None:
     with db.begin() as conn:

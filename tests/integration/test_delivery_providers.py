@@ -58,7 +58,7 @@ def test_429_pauses_the_channel_and_costs_no_attempt(db: sa.Engine) -> None:
         ids = everyone(conn, [f"s{i}" for i in range(100)], "sms")
     with Provider() as provider:
         asked = count()
-        provider.answer = lambda a: Say(429, {"Retry-After": "120"}) if 40 <= next(asked) else None
+        provider.answer = lambda a: Say(429, {"Retry-After": "120"}) if next(asked) >= 40 else None
         first = run(db, sms(provider))
         assert len(provider.asked) < 100, "what is known of the provider is not asked again by each message"
         early = run(db, sms(provider), NOW + timedelta(seconds=100))
@@ -160,7 +160,9 @@ def test_refused_credentials_open_the_breaker(db: sa.Engine) -> None:
     assert {message(db, i).attempts for i in ids} == {1}
 
 
-@pytest.mark.parametrize(("status", "state"), [(400, "failed"), (404, "failed"), (422, "failed"), (302, "failed"), (409, "retry"), (503, "retry")])
+@pytest.mark.parametrize(
+    ("status", "state"), [(400, "failed"), (404, "failed"), (422, "failed"), (302, "failed"), (409, "retry"), (503, "retry")]
+)
 def test_other_answers(db: sa.Engine, status: int, state: str) -> None:
     with db.begin() as conn:
         deploy(conn)
