@@ -4,6 +4,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 import dagster as dg
@@ -19,14 +20,17 @@ Job = dg.JobDefinition | UnresolvedAssetJobDefinition
 # The daemon's loop is 5 s; with an interval of 5 every second loop would come a moment too early and be skipped
 INTERVAL_SECONDS = 4
 
+UNFINISHED = [DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
+
 # A run that has not started by then never will: the monitor gives it up after 60 s
 STARTING_SECONDS = 90
 
 # A run that has been going for so long is at the end of its budget of 45 s, or its process is dead and nobody has noticed yet
 GOING_SECONDS = 60
 
-# The busiest backlogs hand over: a run takes 2-6 s to start, so the next one is requested while the last still works.
-# The others wait longer, so that the doorbells of one job do not all ring at that moment.
+# Busy backlogs hand over: the next run takes 2-6 s to start, so it is requested while the last still works. One that is still going after
+# this time had work in its last 10 s, or it would have stopped; so the next one is requested without a look at the backlog.
+# The others wait for its end, so that the doorbells of one job do not all ring at that moment.
 HAND_OVER_SECONDS = 36
 
 
@@ -38,7 +42,7 @@ def doorbell(
     *,
     waiting: str,
     status: dg.DefaultSensorStatus,
-    going_seconds: int = GOING_SECONDS,
+    hands_over: bool = False,
 ) -> dg.SensorDefinition:
     """A sensor that requests `job` when `question` says yes, unless a run of that job is there to answer it.
 
@@ -47,32 +51,43 @@ def doorbell(
 
     @dg.sensor(name=name, description=description, job=job, minimum_interval_seconds=INTERVAL_SECONDS, default_status=status)
     def ring(context: dg.SensorEvaluationContext, journeys_engine: EngineResource) -> dg.RunRequest | dg.SkipReason:
-        if reason := answered(context.instance, job.name, going_seconds):
-            return dg.SkipReason(reason)
-        with journeys_engine.ask() as (conn, now):
-            if not question(conn, now):
-                return dg.SkipReason(f"no {waiting} at {now.isoformat(timespec='seconds')}")
+        runs = look(context.instance, job.name, hands_over)
+        if runs.answer:
+            return dg.SkipReason(runs.answer)
+        if not runs.ending:
+            with journeys_engine.ask() as (conn, now):
+                if not question(conn, now):
+                    return dg.SkipReason(f"no {waiting} at {now.isoformat(timespec='seconds')}")
         return dg.RunRequest(tags={"journeys/doorbell": name})
 
     return ring
 
 
-def answered(instance: DagsterInstance, job_name: str, going_seconds: int) -> str | None:
-    """Why no further run of the job is needed, or None.
+@dataclass(frozen=True)
+class Runs:
+    """What runs of a job there are: `answer` says why no further one is needed; `ending`: one is busy and about to stop."""
 
-    A queued run counts whatever its age: it has no process that could have died, and more runs in the queue would not help. One that is
-    going counts only while it is young, since a run whose process was killed stays STARTED until the monitor finds out.
+    answer: str | None = None
+    ending: bool = False
+
+
+def look(instance: DagsterInstance, job_name: str, hands_over: bool) -> Runs:
+    """What the instance knows of the job's unfinished runs.
+
+    A queued run is an answer whatever its age: it has no process that could have died, and more runs in the queue would not help. One that
+    is going is an answer only while it is young, since a run whose process was killed stays STARTED until the monitor finds out.
     """
-    wall = time.time()
-    unfinished = [DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
-    for record in instance.get_run_records(RunsFilter(job_name=job_name, statuses=unfinished), limit=20):
+    wall, ending = time.time(), False
+    for record in instance.get_run_records(RunsFilter(job_name=job_name, statuses=UNFINISHED), limit=20):
         run = record.dagster_run
+        name = f"run {run.run_id[:8]} of {job_name}"
         if run.status == DagsterRunStatus.QUEUED:
-            return f"run {run.run_id[:8]} of {job_name} is queued"
+            return Runs(f"{name} is queued")
         if run.status == DagsterRunStatus.STARTED:
             age = wall - (record.start_time or record.create_timestamp.timestamp())
-            if age < going_seconds:
-                return f"run {run.run_id[:8]} of {job_name} has been going for {age:.0f} s and takes what comes"
+            if age < (HAND_OVER_SECONDS if hands_over else GOING_SECONDS):
+                return Runs(f"{name} has been going for {age:.0f} s and takes what comes")
+            ending |= hands_over and age < GOING_SECONDS
         elif wall - record.update_timestamp.timestamp() < STARTING_SECONDS:
-            return f"run {run.run_id[:8]} of {job_name} is starting"
-    return None
+            return Runs(f"{name} is starting")
+    return Runs(ending=ending)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from journey_pipelines.engine.doorbells import inbox_waiting
-from sensors.doorbell import HAND_OVER_SECONDS, Job, doorbell
+from sensors.doorbell import Job, doorbell
 
 
 def inbox_sensor(job: Job, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
@@ -16,5 +16,5 @@ def inbox_sensor(job: Job, status: dg.DefaultSensorStatus) -> dg.SensorDefinitio
         inbox_waiting,
         waiting="event in the inbox",
         status=status,
-        going_seconds=HAND_OVER_SECONDS,
+        hands_over=True,
     )

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from journey_pipelines.engine.doorbells import messages_waiting
 from journey_pipelines.settings import Settings, settings
-from sensors.doorbell import HAND_OVER_SECONDS, Job, doorbell
+from sensors.doorbell import Job, doorbell
 
 
 def outbox_sensor(job: Job, status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
@@ -20,7 +20,7 @@ def outbox_sensor(job: Job, status: dg.DefaultSensorStatus) -> dg.SensorDefiniti
         _messages_waiting,
         waiting="message to send",
         status=status,
-        going_seconds=HAND_OVER_SECONDS,
+        hands_over=True,
     )
 
 

@@ -99,9 +99,10 @@ def message(db: sa.Engine, message_id: int) -> Any:
         return conn.execute(sa.select(t.messages).where(t.messages.c.id == message_id)).one()
 
 
-def states(db: sa.Engine) -> Counter[str]:
+def states(db: sa.Engine, channel: str | None = None) -> Counter[str]:
+    query = sa.select(t.messages.c.state)
     with db.connect() as conn:
-        return Counter(conn.scalars(sa.select(t.messages.c.state)))
+        return Counter(conn.scalars(query.where(t.messages.c.channel == channel) if channel else query))
 
 
 def reasons(db: sa.Engine) -> Counter[str | None]:

@@ -89,7 +89,7 @@ def _transitions(conn: sa.Connection, journeys: Sequence[int]) -> list[Moment]:
     ]
 
 
-def _place(row: Mapping[str, Any], leaving: Mapping[Any, tuple[int, ...]]) -> tuple[int, ...]:
+def _place(row: sa.RowMapping, leaving: Mapping[Any, tuple[int, ...]]) -> tuple[int, ...]:
     move = leaving.get((row["journey_id"], row["step_key"], row["visit"]))
     return (*move[:3], 0) if move else (_TIMER_SEQ, _JOURNEY, 0, 0)
 

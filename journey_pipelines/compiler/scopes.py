@@ -79,7 +79,9 @@ def journey_scope(
         journey={
             "id": journey.c.id,
             "entered_at": journey.c.entered_at,
+            "entered_seq": journey.c.entered_seq,
             "step_entered_at": journey.c.at,
+            "step_entered_seq": journey.c.at_seq,
             "visit": journey.c.visit,
             "trigger": journey.c.trigger_id,
         },

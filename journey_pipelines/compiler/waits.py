@@ -48,6 +48,13 @@ def step_of(
     return sa.select(s).where(s.c.workflow_id == workflow_id, s.c.version == version, s.c.step_key == step_key).limit(lit(1)).lateral(name)
 
 
+def first_step_of(workflow_id: sa.ColumnElement[Any], version: sa.ColumnElement[Any], name: str = "target") -> LateralFromClause:
+    """The row of `workflow_steps` where a journey of a version starts: versions may begin with different steps."""
+    s = workflow_steps
+    start = sa.select(s).where(s.c.workflow_id == workflow_id, s.c.version == version, s.c.position == lit(0))
+    return start.limit(lit(1)).lateral(name)
+
+
 def _utc(local: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     return sa.func.timezone(lit("UTC"), local, type_=TS)
 

@@ -8,8 +8,9 @@ from sqlalchemy.sql.selectable import LateralFromClause
 
 from journey_pipelines.compiler.candidates import candidates_of, kept_payload
 from journey_pipelines.compiler.journeys import transitions
+from journey_pipelines.compiler.scopes import later
 from journey_pipelines.compiler.statement import lit
-from journey_pipelines.compiler.waits import due_of, step_of
+from journey_pipelines.compiler.waits import due_of, first_step_of
 from journey_pipelines.store.tables import customer_journeys, journey_context, messages
 from journey_pipelines.workflows.definition import Definition
 from journey_pipelines.workflows.model import EventTrigger
@@ -26,7 +27,7 @@ def _active(definition: Definition, candidates: sa.CTE) -> LateralFromClause:
             j.c.entry_key == candidates.c.entry_key,
             j.c.status == lit("active"),
             # a late event must not take a journey back behind its own entry
-            sa.tuple_(candidates.c.occurred_at, candidates.c.seq) > sa.tuple_(j.c.entered_at, j.c.entered_seq),
+            later((candidates.c.occurred_at, candidates.c.seq), (j.c.entered_at, j.c.entered_seq)),
         )
         .offset(lit(0))
         .lateral("j")
@@ -37,8 +38,10 @@ def refresh(definition: Definition, version: int, brand: Mapping[str, Any], trig
     """The entry event's payload of those in progress becomes that of the event now looked at."""
     candidates = candidates_of(definition, version, brand, triggers)
     j = _active(definition, candidates)
+    # what an older version reads of the payload is not known here: its journeys keep all of it
+    kept = sa.case((j.c.version == lit(version), kept_payload(definition, candidates.c.payload)), else_=candidates.c.payload)
     found = (
-        sa.select(j.c.id, candidates.c.type, kept_payload(definition, candidates.c.payload).label("event"))
+        sa.select(j.c.id, candidates.c.type, kept.label("event"))
         .select_from(candidates.join(j, sa.true()))
         .cte("found")
     )
@@ -55,11 +58,10 @@ def refresh(definition: Definition, version: int, brand: Mapping[str, Any], trig
 
 def restart(definition: Definition, version: int, brand: Mapping[str, Any], triggers: list[EventTrigger]) -> sa.Select[Any]:
     """The same journey back to its first wait, one visit more, as long as it has no row in the ledger."""
-    workflow = definition.workflow
     candidates = candidates_of(definition, version, brand, triggers)
     j = _active(definition, candidates)
     c = candidates.c
-    start = step_of(j.c.workflow_id, j.c.version, sa.literal(workflow.steps[0].id))
+    start = first_step_of(j.c.workflow_id, j.c.version)
     due = due_of(start, c.customer_id, c.occurred_at, c.seq)
     sent = sa.exists().where(messages.c.journey_id == j.c.id)
     found = (
@@ -80,7 +82,8 @@ def restart(definition: Definition, version: int, brand: Mapping[str, Any], trig
             c.detail,
         )
         .select_from(due.joined(candidates.join(j, sa.true()).join(start, sa.true())))
-        .where(~sent)
+        # a journey's clock never goes back: an event from before its place only refreshes
+        .where(~sent, later((c.occurred_at, c.seq), (j.c.at, j.c.at_seq)))
         .cte("found")
         .prefix_with("MATERIALIZED", dialect="postgresql")
     )

@@ -27,7 +27,7 @@ def email_address(text: str) -> str:
     if _PLAIN.fullmatch(text) and text.find("@") <= _TOO_LONG and len(text) <= 254 and "--" not in text:
         return text
     try:
-        valid = validate_email(text, check_deliverability=False, test_environment=True)
+        valid = validate_email(text, check_deliverability=False, test_environment=True, strict=True)
     except EmailNotValidError as error:
         raise BadAddress(f"bad address: {error}") from None
     return valid.ascii_email or f"{valid.local_part}@{valid.ascii_domain}"

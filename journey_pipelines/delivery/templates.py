@@ -80,7 +80,7 @@ class TextPart:
 
     def render(self, context: Mapping[str, Any], html: str) -> str:
         text = self._text.render(context) if self._text is not None else text_of_html(html)
-        return _BLANK_LINES.sub("\n\n", text)
+        return _BLANK_LINES.sub("\n\n", text).strip() + "\n"
 
 
 class Value:

@@ -177,9 +177,10 @@ class _Compiler:
         if name in CUSTOMER_COLUMNS:
             return Term(CUSTOMER_COLUMNS[name], profile.c[name])
         leaf = Term("json", operators.json_at(profile.c.attributes, keys), raw=True)
-        kind = attribute_kind(self.catalogue, name) if len(keys) == 1 else None
-        read = {"num": as_number, "text": as_text, "bool": as_bool, "ts": as_time}.get(kind or "")
-        return read(leaf) if read else leaf
+        kind = attribute_kind(self.catalogue, name)
+        if kind is None:
+            return leaf
+        return {"num": as_number, "text": as_text, "bool": as_bool, "ts": as_time}[kind](leaf) if len(keys) == 1 else MISSING
 
     def _events(self, name: str, node: nodes.Expr) -> EventScope | None:
         event = self.scope.event if name == "event" else self.scope.arrived

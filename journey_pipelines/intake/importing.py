@@ -65,6 +65,7 @@ def import_events(
     replayed: bool = False,
     rejects: Path | None = None,
     progress: Callable[[int], None] | None = None,
+    batch_rows: int = BATCH_ROWS,
 ) -> ImportReport:
     """Load `path`. Events before `history_before` become history at once and trigger nothing; events from `not_from` on are left out.
 
@@ -74,7 +75,7 @@ def import_events(
     """
     run = _Run()
     with Rejects(rejects or _beside(path)) as bad, loading(engine, replayed=replayed) as loader:
-        for batch in _batches(path, shape, mapping, source, history_before, not_from, bad, run, progress):
+        for batch in _batches(path, shape, mapping, source, history_before, not_from, bad, run, progress, batch_rows):
             _load(engine, loader, batch, bad, run)
     return ImportReport(
         rows=run.rows,
@@ -109,6 +110,7 @@ def _batches(
     bad: Rejects,
     run: _Run,
     progress: Callable[[int], None] | None,
+    batch_rows: int,
 ) -> Iterator[list[Line]]:
     batch: list[Line] = []
     size = 0
@@ -127,7 +129,7 @@ def _batches(
         history = history_before is not None and event.occurred_at < history_before
         batch.append(Line(row, source or f"{SOURCE_PREFIX}:{event.type}"[:64], event, history))
         size += len(row.line)
-        if len(batch) >= BATCH_ROWS or size >= BATCH_BYTES:
+        if len(batch) >= batch_rows or size >= BATCH_BYTES:
             yield batch
             batch, size = [], 0
     if run.rows and run.rows == bad.count:

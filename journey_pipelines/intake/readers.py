@@ -174,7 +174,7 @@ def _csv_records(lines: _Lines, shape: Shape) -> Iterator[tuple[int, bytes, list
             taken.append((number, line))
             if len(taken) > MAX_RECORD_LINES or sum(len(text) for _, text in taken) > MAX_RECORD:
                 raise _NeverClosed if len(taken) > 1 else ValueError(f"line longer than {MAX_RECORD} bytes")
-            yield _decode(_clean(number, line) if len(taken) == 1 else line, shape.encoding)
+            yield _decode(_without_mark(number, line), shape.encoding)
 
     def reader() -> Any:
         return csv.reader(feed(), delimiter=shape.delimiter or ",", strict=True)
@@ -203,7 +203,11 @@ def _csv_records(lines: _Lines, shape: Shape) -> Iterator[tuple[int, bytes, list
 
 
 def _clean(number: int, line: bytes) -> bytes:
-    line = line.rstrip(b"\r\n")
+    return _without_mark(number, line.rstrip(b"\r\n"))
+
+
+def _without_mark(number: int, line: bytes) -> bytes:
+    """A byte order mark is no part of the first cell."""
     return line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
 
 

@@ -39,7 +39,7 @@ class SourceStatements:
         self._event_id = sa.func.coalesce(sa.cast(t[source.id], sa.Text), "md5:" + sa.func.md5(self._row_text))
         # never beyond the clock: one row dated 2099, or infinity, would hide everything written until then
         self._cursor_at = sa.func.least(sa.func.greatest(sa.cast(t[source.cursor], TS), _EARLIEST), _now(), type_=TS)
-        self._cursor_type: sa.types.TypeEngine[Any] = {"timestamptz": TS, "timestamp": sa.TIMESTAMP(), "date": sa.Date()}[cursor_type]
+        self._cursor_type: Any = {"timestamptz": TS, "timestamp": sa.TIMESTAMP(), "date": sa.Date()}[cursor_type]
         self._type: sa.ColumnElement[str] = (
             sa.cast(t[source.type_column], sa.Text) if source.type_column else sa.literal(source.type, sa.Text)
         )

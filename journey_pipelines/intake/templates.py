@@ -45,9 +45,10 @@ class Templates:
             return methodcaller("get", text)
         try:
             tree = self._typed.parse(text)
+            names = meta.find_undeclared_variables(tree)
         except TemplateError as error:
             raise TemplateProblem(f"{option} {text!r}: {error}") from error
-        self._check(option, meta.find_undeclared_variables(tree) - set(self._typed.globals) - {"row"}, f"{option} {text!r}: ")
+        self._check(option, names - set(self._typed.globals) - {"row"}, f"{option} {text!r}: ")
         parts = _parts(tree)
         if parts is None:
             return self._general(text)

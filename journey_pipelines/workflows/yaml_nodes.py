@@ -149,7 +149,8 @@ class _Converter:
         return Map(at, tuple(items), flow=bool(node.flow_style))
 
     def _scalar(self, node: ScalarNode, at: Place) -> Text:
-        tag, written = str(node.tag), node.value
+        # ruamel's round-trip reader marks the places where `>` folded a line with a BEL, to fold it there again
+        tag, written = str(node.tag), node.value.replace("\a", "") if node.style == ">" else node.value
         block = node.style in ("|", ">")
         value: Any = written
         kind = tag.rsplit(":", 1)[-1]

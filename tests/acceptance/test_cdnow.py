@@ -106,7 +106,8 @@ def test_a_replay_plans_what_pandas_finds_at_every_tick(replayed: Any, days: int
         left = conn.execute(
             sa.text(
                 "SELECT (SELECT count(*) FROM journeys.event_inbox), (SELECT count(*) FROM journeys.customer_events),"
-                " (SELECT count(*) FROM journeys.customer_journeys WHERE status = 'active'), (SELECT count(*) FROM journeys.event_quarantine)"
+                " (SELECT count(*) FROM journeys.customer_journeys WHERE status = 'active'),"
+                " (SELECT count(*) FROM journeys.event_quarantine)"
             )
         ).one()
         states = conn.execute(sa.text("SELECT DISTINCT state, reason FROM journeys.messages")).all()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,13 +91,26 @@ def test_it_loads_with_the_workflows_that_are_shipped(fresh_interpreter: Callabl
     assert shape["cpu"] < 3.0
 
 
-def test_workspace_and_instance_files_name_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server_url: str) -> None:
+@pytest.fixture
+def storage_url(server_url: str) -> Iterator[str]:
+    """A database for Dagster's own storage, dropped after the test."""
+    from journey_pipelines.store.connect import ensure_database, make_engine
+
+    name = f"journeys_test_{secrets.token_hex(6)}"
+    yield ensure_database(server_url, name).replace("postgresql+psycopg:", "postgresql+psycopg2:")
+    engine = make_engine(server_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as conn:
+        conn.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    engine.dispose()
+
+
+def test_the_workspace_names_the_code_location() -> None:
     (entry,) = YAML(typ="safe").load(ROOT / "workspace.yaml")["load_from"]
     assert entry["python_module"]["module_name"] == "journey_pipelines.definitions"
-    from journey_pipelines.store.connect import ensure_database
 
-    url = ensure_database(server_url, "journeys_test_dagster").replace("+psycopg:", "+psycopg2:")
-    monkeypatch.setenv("JOURNEYS_DAGSTER_URL", url)
+
+def test_the_instance_keeps_its_storage_in_postgresql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage_url: str) -> None:
+    monkeypatch.setenv("JOURNEYS_DAGSTER_URL", storage_url)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     (tmp_path / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text())
     with DagsterInstance.get() as instance:

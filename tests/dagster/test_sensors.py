@@ -126,6 +126,17 @@ def test_a_dead_run_that_still_says_started_does_not_block_the_next(
     assert isinstance(tick(definitions, instance, name), dg.RunRequest)
 
 
+@pytest.mark.parametrize("name", SENSORS)
+def test_busy_backlogs_hand_over_before_a_run_ends_and_the_others_wait(
+    name: str, definitions: dg.Definitions, instance: DagsterInstance, db: sa.Engine
+) -> None:
+    start_run(definitions, instance, SENSORS[name], DagsterRunStatus.STARTED, seconds_ago=40)
+    expected = dg.RunRequest if name in ("inbox_doorbell", "outbox_doorbell") else dg.SkipReason
+    assert isinstance(tick(definitions, instance, name), expected)
+    start_run(definitions, instance, SENSORS[name], DagsterRunStatus.STARTING)
+    assert isinstance(tick(definitions, instance, name), dg.SkipReason)
+
+
 def test_a_run_of_another_job_is_no_answer(definitions: dg.Definitions, instance: DagsterInstance, db: sa.Engine) -> None:
     with db.begin() as conn:
         conn.execute(sa.text(BACKLOGS["inbox_doorbell"]))
@@ -244,6 +255,17 @@ def test_a_database_that_does_not_answer_fails_the_tick_in_one_sentence(definiti
     assert "127.0.0.1:1" in sentence
     assert "secret" not in sentence
     assert "\n" not in sentence
+
+
+def test_a_question_is_cut_short_and_writes_nothing(db_url: str) -> None:
+    from journey_pipelines.resources import EngineResource
+
+    resource = EngineResource(database_url=db_url)
+    with pytest.raises(sa.exc.OperationalError, match="statement timeout"), resource.ask(timeout_seconds=1) as (conn, _):
+        conn.exec_driver_sql("SELECT pg_sleep(30)")
+    with pytest.raises(sa.exc.InternalError, match="read-only"), resource.ask() as (conn, _):
+        conn.exec_driver_sql("DELETE FROM journeys.event_inbox")
+    resource.engine.dispose()
 
 
 def test_sensors_wait_for_someone_to_start_them(definitions: dg.Definitions) -> None:

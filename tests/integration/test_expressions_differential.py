@@ -2,127 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import itertools
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from expression_rows import CATALOGUE, KEYS, START, Case, cases, dumps, oracle, rows, same, scope_of_cases, special_texts, store, texts
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
-from sqlalchemy.dialects.postgresql import JSONB
 
-from journey_pipelines.expressions import EventScope, ExpressionError, Scope, compile_condition, compile_value, values
+from journey_pipelines.expressions import ExpressionError, Scope, compile_condition, compile_value, values
 from journey_pipelines.expressions.environment import customer_names, evaluate, event_names
-from journey_pipelines.expressions.facts import Facts, PastEvent
-from journey_pipelines.store.tables import customer_events, customer_profiles, segment_memberships
-
-CATALOGUE = {"plan": "text", "score": "number", "vip": "bool", "renewal": "date", "seen": "datetime"}
-START = datetime(2026, 3, 1, tzinfo=UTC)
-INSTANT = sa.TIMESTAMP(timezone=True)
-
-cases = sa.Table(
-    "cases",
-    sa.MetaData(),
-    sa.Column("id", sa.BigInteger),
-    sa.Column("customer_id", sa.Text),
-    sa.Column("payload", JSONB),
-    sa.Column("type", sa.Text),
-    sa.Column("occurred_at", INSTANT),
-    sa.Column("arrived", JSONB),
-    sa.Column("arrived_type", sa.Text),
-    sa.Column("arrived_at", INSTANT),
-    sa.Column("at", INSTANT),
-    sa.Column("at_seq", sa.BigInteger),
-    sa.Column("zone", sa.Text),
-    sa.Column("entered_at", INSTANT),
-    sa.Column("entered_seq", sa.BigInteger),
-    sa.Column("step_at", INSTANT),
-    sa.Column("step_seq", sa.BigInteger),
-    sa.Column("visit", sa.Integer),
-    prefixes=["TEMPORARY"],
-)
+from journey_pipelines.expressions.facts import Facts
+from journey_pipelines.store.tables import customer_profiles
 
 
-@dataclass(frozen=True)
-class Case:
-    """One row: a customer, the event, what arrived, and the history."""
-
-    columns: dict[str, Any]
-    attributes: dict[str, Any]
-    payload: dict[str, Any]
-    arrived: dict[str, Any] | None
-    history: list[tuple[str, int, dict[str, Any], int]]
-    at: int
-    at_seq: int
-    zone: str | None
-    segments: frozenset[str] = field(default_factory=frozenset)
-
-
-# -- what rows may hold
-
-special_texts = st.sampled_from([
-    "", " ", "a", "A", "b", "ab", "ä", "Ä", "ÄRGER ß", "Ωσ", "😀", "e\u0301", "12", " 12 ", "-.5", "1e5", "\u0661\u0662", "12\u00a0", "now",
-    "today",
-    "infinity", "2026-02-28", "2026-02-30", "2026-03-29T02:30:00+01:00", "2026-03-10 10:00Z", "2026-03-10T10:00:59.9999999Z", "0001-01-02",
-    "9999-12-29T23:59:59.999999-15:59", "٢٠٢٦-٠٢-٢٨", "true", "null", "%_\\", "'; drop table x; --", "x" * 41, "\n\t x \u00a0",
-])  # fmt: skip
-texts = special_texts | st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\x00"), max_size=6)
-special_numbers = st.sampled_from([
-    "0", "-0.0", "1", "-1", "2", "2.5", "-2.5", "0.5", "1.0", "0.1", "100", "999999999999999", "999999999999999.9999999999999", "1e15",
-    "-1e15",
-    "1e-30", "1e300", "123456789012345.678901234567890123456789", "0.0000000000005", "-0.0000000000005", "1e-400", "33333333",
-]).map(Decimal)  # fmt: skip
-numbers = special_numbers | st.decimals(-1000, 1000, places=3) | st.integers(-10, 10).map(Decimal)
-scalars = texts | numbers | st.booleans() | st.none()
-lists = st.lists(scalars, max_size=3)
-mappings = st.dictionaries(st.sampled_from(["k", "a", "0", "items", "1"]) | texts, scalars | lists, max_size=3)
-anything = scalars | lists | mappings
-KEYS = ["n", "s", "b", "l", "o", "x", "t", "items", "0"]
-
-
-@st.composite
-def documents(draw: st.DrawFn) -> dict[str, Any]:
-    kinds: dict[str, st.SearchStrategy[Any]] = {"n": numbers, "s": texts, "b": st.booleans(), "l": lists, "o": mappings}
-    keys = draw(st.lists(st.sampled_from(KEYS), unique=True, max_size=6))
-    return {key: draw(kinds.get(key, anything)) if draw(st.integers(0, 5)) else draw(anything) for key in keys}
-
-
-clicks = st.fixed_dictionaries({"step": st.sampled_from(["remind", "offer", None]), "machine": st.sampled_from([True, False, None, "x"])})
-
-
-@st.composite
-def rows(draw: st.DrawFn) -> Case:
-    moment = st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 28), timezones=st.just(UTC)) | st.just(START)  # noqa: DTZ001
-    optional_texts = st.none() | texts.filter(bool)
-    columns = {
-        "first_name": draw(optional_texts),
-        "country": draw(optional_texts),
-        "lifetime_value": draw(st.none() | numbers.filter(lambda n: abs(n) < Decimal(10) ** 14)),
-        "created_at": draw(st.none() | moment),
-    }
-    names = st.sampled_from([*CATALOGUE, "misc"])
-    attributes = draw(st.dictionaries(names, anything, max_size=4))
-    event = st.tuples(
-        st.sampled_from(["purchase", "visit", "message.clicked"]),
-        st.integers(0, 20),
-        documents() | clicks,
-        st.integers(1, 3),
-    )
-    return Case(
-        columns,
-        attributes,
-        draw(documents()),
-        draw(st.none() | documents()),
-        draw(st.lists(event, max_size=4)),
-        draw(st.integers(-1, 21)),
-        draw(st.sampled_from([0, 1, 2, 3, 10**9, 2**63 - 1])),
-        draw(st.sampled_from([None, "UTC", "America/New_York", "Asia/Kathmandu"])),
-        draw(st.frozensets(st.sampled_from(["vip", "lapsed"]))),
-    )
+def quoted(text: str) -> str:
+    escaped = text.encode("unicode_escape").decode().replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 # -- what workflows may say
@@ -137,11 +37,6 @@ paths = st.sampled_from([
     "customer.seen",
     "customer.misc", "customer.misc.k", "journey.visit", "journey.entered_at", "brand.name", "brand.vat", "now",
 ])  # fmt: skip
-
-
-def quoted(text: str) -> str:
-    escaped = text.encode("unicode_escape").decode().replace("'", "\\'")
-    return f"'{escaped}'"
 
 
 literals = (
@@ -202,31 +97,14 @@ EXPECTED_REFUSALS = ("is a time in one case", "texts are joined with ~", "is for
 
 @pytest.fixture
 def scope() -> Scope:
-    return Scope(
-        customer=customer_profiles,
-        customer_id=cases.c.customer_id,
-        at=cases.c.at,
-        at_seq=cases.c.at_seq,
-        zone=cases.c.zone,
-        event=EventScope(cases.c.payload, cases.c.type, cases.c.occurred_at),
-        arrived=EventScope(cases.c.arrived, cases.c.arrived_type, cases.c.arrived_at),
-        journey={
-            "id": cases.c.id,
-            "entered_at": cases.c.entered_at,
-            "entered_seq": cases.c.entered_seq,
-            "step_entered_at": cases.c.step_at,
-            "step_entered_seq": cases.c.step_seq,
-            "visit": cases.c.visit,
-        },
-        brand={"name": "Straße & Co", "vat": 19},
-        catalogue=CATALOGUE,
-        now=cases.c.at,
-    )
+    return scope_of_cases()
 
 
 @pytest.fixture
 def rolled_back(db: sa.Engine) -> Iterator[sa.Connection]:
     with db.connect() as conn:
+        # evaluating in Python between two statements may take a while on a busy machine
+        conn.execute(sa.text("SET idle_in_transaction_session_timeout = 0"))
         cases.create(conn)
         conn.commit()
         yield conn
@@ -267,104 +145,95 @@ def test_jinja_and_sql_agree(rolled_back: sa.Connection, scope: Scope) -> None:
     assert seen["compared"] > 1_000
 
 
+BINARY = [
+    "a == b", "a != b", "a < b", "a <= b", "a > b", "a >= b", "not a < b", "a in b", "a not in b", "a in [b]", "a not in [b, 2, 'x']",
+    "a + b", "a - b", "a * b", "a / b", "a ~ b", "a and b", "a or b", "a | default(b)", "a | default(b, true)", "a if b else 0",
+]  # fmt: skip
+UNARY = [
+    "a", "not a", "-a", "a | lower", "a | upper", "a | trim", "a | length", "a | int", "a | float", "a | round", "a | round(1)", "a | date",
+    "a is defined", "a is none", "a is string", "a is number", "days_since(a)", "days_until(a)", "add(a, '1 day')",
+    "a[0]", "a['0']", "a.k", "a[-1].k",
+]  # fmt: skip
+VALUES: list[Any] = [
+    None, True, False, "", "x", "X", "ä", "Ä", "z", "2", " 2.50 ", "2026-03-01", "2026-03-01T00:00:00+00:00", "2026-02-30", "now", "true",
+    "k", "0",
+    *map(Decimal, ["0", "2", "2.0", "-2.5", "0.05", "1e15", "999999999999999.9999999999999", "1e-20", "33.3333333333335"]),
+    [], [Decimal(2), "x", None], ["2026-03-01"], [["x"]], {}, {"k": Decimal(2)}, {"k": None, "0": "x"}, [{"k": "z"}],
+]  # fmt: skip
+# more digits than a number written out may have
+TOO_LONG = (Decimal("1e15"), Decimal("999999999999999.9999999999999"))
+AS_LITERAL = [value for value in VALUES if not isinstance(value, list | dict) and value not in TOO_LONG]
+
+
+def test_every_operator_on_every_pair_of_values(rolled_back: sa.Connection, scope: Scope) -> None:
+    """Both sides JSON of unknown type, one side written out, one side a typed column."""
+    pairs = list(itertools.product(VALUES, VALUES))
+    rows = [
+        {
+            "id": number,
+            "payload": dumps({"a": a, "b": b}),
+            "attributes": dumps({"plan": a, "score": a, "vip": a, "renewal": a}),
+            "start": START,
+        }
+        for number, (a, b) in enumerate(pairs)
+    ]
+    rolled_back.execute(
+        sa.text(
+            "INSERT INTO cases (id, customer_id, payload, type, occurred_at, at, at_seq) "
+            "VALUES (:id, 'c' || :id, CAST(:payload AS jsonb), 'cart', :start, :start, 1)"
+        ),
+        rows,
+    )
+    rolled_back.execute(
+        sa.text(
+            "INSERT INTO journeys.customer_profiles (customer_id, shard, attributes, updated_at) "
+            "SELECT 'c' || :id, 0, CAST(:attributes AS jsonb), :start WHERE :id % :width = 0"
+        ),
+        [{**row, "width": len(VALUES)} for row in rows],
+    )
+    typed = [f"customer.{name}" for name in ("plan", "score", "vip", "renewal")]
+    spelled = {None: "none", True: "true", False: "false"}
+    literals = [quoted(value) if isinstance(value, str) else spelled.get(value, str(value)) for value in AS_LITERAL]
+    texts = [with_operands(form, a, b) for a in typed for b in ("event.a", "customer.plan", "customer.renewal") for form in BINARY]
+    texts += [with_operands(form, *order) for value in literals for form in BINARY for order in (("event.a", value), (value, "event.a"))]
+    texts += [with_operands(form, a, a) for a in ("event.a", *typed) for form in UNARY]
+    texts += [with_operands(form, value, value) for value in literals for form in UNARY if "a[" not in form and "a." not in form]
+    total = agreeing(rolled_back, scope, [with_operands(form, "event.a", "event.b") for form in BINARY], pairs)
+    for start in range(0, len(texts), 150):
+        total += agreeing(rolled_back, scope, texts[start : start + 150], pairs)
+    assert total > 50_000
+
+
+def with_operands(form: str, a: str, b: str) -> str:
+    return re.sub(r"\b[ab]\b", lambda name: a if name[0] == "a" else b, form)
+
+
+def agreeing(conn: sa.Connection, scope: Scope, texts: list[str], pairs: list[tuple[Any, Any]]) -> int:
+    compiled = {text: both for text in texts if (both := compiled_or_refused(text, scope))}
+    columns = [sql for value, condition in compiled.values() for sql in (value.as_jsonb(), condition.sql.is_(sa.true()))]
+    joined = cases.outerjoin(customer_profiles, customer_profiles.c.customer_id == cases.c.customer_id)
+    query = sa.select(cases.c.id, *(sa.cast(column, sa.Text()).label(f"c{n}") for n, column in enumerate(columns))).select_from(joined)
+    # what looks at one value only needs one row for each, and only those have a profile
+    whole = any("event.b" in text for text in texts)
+    found = conn.execute(query if whole else query.where(cases.c.id % len(VALUES) == 0)).all()
+    for row in found:
+        a, b = pairs[row.id]
+        profile = {"attributes": {"plan": a, "score": a, "vip": a, "renewal": a}} if row.id % len(VALUES) == 0 else {}
+        names = {"customer": customer_names(profile, CATALOGUE), "event": event_names("cart", START, {"a": a, "b": b}), "now": START}
+        functions = Facts(now=START, at=START, at_seq=1).functions(names)
+        for number, text in enumerate(compiled):
+            expected = evaluate(text, names, functions)
+            value, condition = row[1 + 2 * number : 3 + 2 * number]
+            assert same(expected, value), f"{text} with a={a!r}, b={b!r}: Jinja {expected!r}, SQL {value!r}"
+            assert (condition == "true") is values.truth(expected), (
+                f"{text} with a={a!r}, b={b!r} as condition: {expected!r}, SQL {condition!r}"
+            )
+    return len(found) * len(compiled)
+
+
 def compiled_or_refused(text: str, scope: Scope) -> tuple[Any, Any] | None:
     try:
         return compile_value(text, scope), compile_condition(text, scope)
     except ExpressionError as refused:
         assert any(reason in refused.message for reason in EXPECTED_REFUSALS), f"{text}: {refused}"
         return None
-
-
-def seq_of(row: int, event: int) -> int:
-    return row * 100 + event + 1
-
-
-def store(conn: sa.Connection, given_rows: list[Case]) -> None:
-    history = []
-    for row, case in enumerate(given_rows):
-        customer_id = f"c{row}"
-        at = START + timedelta(days=case.at)
-        profile = {"customer_id": customer_id, "shard": 0, "updated_at": START, "attributes": raw(case.attributes), **case.columns}
-        conn.execute(sa.insert(customer_profiles).values(profile))
-        for segment in case.segments:
-            member = {"segment_id": segment, "customer_id": customer_id, "entered_at": START, "source": "test"}
-            conn.execute(sa.insert(segment_memberships).values(member))
-        conn.execute(
-            sa.insert(cases).values(
-                id=row, customer_id=customer_id, payload=raw(case.payload), type="cart", occurred_at=START, at=at, at_seq=case.at_seq,
-                arrived=sa.null() if case.arrived is None else raw(case.arrived),
-                arrived_type=None if case.arrived is None else "purchase", arrived_at=None if case.arrived is None else START,
-                zone=case.zone, entered_at=START + timedelta(days=3), entered_seq=seq_of(row, 1),
-                step_at=START + timedelta(days=5), step_seq=seq_of(row, 2), visit=2,
-            )
-        )  # fmt: skip
-        for number, (event_type, day, payload, journey) in enumerate(case.history):
-            history.append({
-                "seq": seq_of(row, number), "customer_id": customer_id, "shard": 0, "type": event_type,
-                "occurred_at": START + timedelta(days=day), "received_at": START, "source": "test", "payload": raw(payload),
-                "journey_id": row if journey == 1 else 1000,
-            })  # fmt: skip
-    for event in history:
-        conn.execute(sa.insert(customer_events).values(event))
-    conn.execute(
-        sa.text(
-            "INSERT INTO journeys.customer_event_stats (customer_id, type, first_at, last_at, last_seq, n) "
-            "SELECT customer_id, type, min(occurred_at), max(occurred_at), "
-            "       (array_agg(seq ORDER BY occurred_at DESC, seq DESC))[1], count(*) "
-            "FROM journeys.customer_events GROUP BY 1, 2"
-        )
-    )
-
-
-def raw(document: Any) -> sa.ColumnElement[Any]:
-    """JSON text with every number as it is written, which no Python float would keep."""
-    return sa.cast(sa.literal(dumps(document), sa.Text()), JSONB)
-
-
-def dumps(value: Any) -> str:
-    match value:
-        case Decimal():
-            return str(value)
-        case dict():
-            return "{" + ", ".join(f"{json.dumps(key)}: {dumps(item)}" for key, item in value.items()) + "}"
-        case list():
-            return "[" + ", ".join(map(dumps, value)) + "]"
-    return json.dumps(value)
-
-
-def oracle(row: int, case: Case) -> tuple[dict[str, Any], dict[str, Any]]:
-    at = START + timedelta(days=case.at)
-    names = {
-        "customer": customer_names({**case.columns, "attributes": case.attributes}, CATALOGUE),
-        "event": event_names("cart", START, case.payload),
-        "arrived": None if case.arrived is None else event_names("purchase", START, case.arrived),
-        "journey": {"visit": 2, "entered_at": START + timedelta(days=3)},
-        "brand": {"name": "Straße & Co", "vat": 19},
-        "now": at,
-    }
-    journey = {
-        "id": row,
-        "entered_at": START + timedelta(days=3),
-        "entered_seq": seq_of(row, 1),
-        "step_entered_at": START + timedelta(days=5),
-        "step_entered_seq": seq_of(row, 2),
-    }
-    history = [
-        PastEvent(event_type, START + timedelta(days=day), seq_of(row, number), payload, row if its == 1 else 1000)
-        for number, (event_type, day, payload, its) in enumerate(case.history)
-    ]
-    facts = Facts(now=at, at=at, at_seq=case.at_seq, zone=case.zone, history=history, segments=case.segments, journey=journey)
-    return names, facts.functions(names)
-
-
-def same(expected: Any, found: str | None) -> bool:
-    if expected is None or found is None:
-        return expected is None and found is None
-    value = json.loads(found, parse_float=Decimal, parse_int=Decimal)
-    return values.equal(values.text_of(expected) if isinstance(expected, datetime) else expected, value) or (
-        isinstance(expected, list | dict) and isinstance(value, list | dict) and dumps_sorted(expected) == dumps_sorted(value)
-    )
-
-
-def dumps_sorted(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=lambda number: str(number.normalize()))

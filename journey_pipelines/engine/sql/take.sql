@@ -21,10 +21,14 @@ WITH picked AS MATERIALIZED (
     SELECT t.*, journeys.event_key(t.source, t.source_event_id) AS key,
            CASE WHEN jsonb_typeof(t.payload) <> 'object' THEN 'payload is not a JSON object but ' || jsonb_typeof(t.payload)
                 WHEN jsonb_typeof(t.profile) NOT IN ('object', 'null') THEN 'profile is not a JSON object but ' || jsonb_typeof(t.profile)
-                WHEN pg_column_size(t.payload) > 1900 AND octet_length(t.payload::text) > 65536 THEN 'payload is larger than 64 kB'
-                WHEN pg_column_size(t.profile) > 1900 AND octet_length(t.profile::text) > 65536 THEN 'profile is larger than 64 kB'
+                WHEN t.large_payload AND octet_length(t.payload::text) > 65536 THEN 'payload is larger than 64 kB'
+                WHEN t.large_profile AND octet_length(t.profile::text) > 65536 THEN 'profile is larger than 64 kB'
            END AS refusal
-      FROM taken t
+      FROM (
+        -- what is stored small and not compressed is small: its text need not be made
+        SELECT d.*, pg_column_size(d.payload) > 1900 OR pg_column_compression(d.payload) IS NOT NULL AS large_payload,
+               pg_column_size(d.profile) > 1900 OR pg_column_compression(d.profile) IS NOT NULL AS large_profile
+          FROM taken d) AS t
 ), refused AS (
     INSERT INTO journeys.event_quarantine
            (inbox_id, source, source_event_id, customer_id, type, occurred_at, received_at, payload, reason, quarantined_at)
@@ -42,7 +46,7 @@ WITH picked AS MATERIALIZED (
            CASE WHEN m.id IS NULL THEN c.payload
                 ELSE c.payload || jsonb_build_object('step', m.step_key, 'action', m.action_id, 'channel', m.channel, 'workflow', m.workflow_id)
            END AS payload,
-           nullif(c.profile, 'null') AS profile, m.message_key, m.journey_id, c.causation_id, c.depth
+           nullif(c.profile, 'null') AS profile, m.message_key, m.journey_id, m.state = 'in_doubt' AS proves, c.causation_id, c.depth
       FROM checked c
       LEFT JOIN LATERAL (
         SELECT x.* FROM journeys.messages x
@@ -72,7 +76,7 @@ WITH picked AS MATERIALIZED (
     SELECT f.seq, f.customer_id, f.shard, f.type, f.occurred_at, f.received_at, f.payload, f.profile, f.journey_id,
            row_number() OVER (PARTITION BY f.customer_id ORDER BY f.occurred_at, f.seq)
       FROM fresh f
-     WHERE f.profile IS NOT NULL OR EXISTS (SELECT 1 FROM journeys.interests n WHERE n.event_type = f.type)
+     WHERE f.profile IS NOT NULL OR f.proves OR EXISTS (SELECT 1 FROM journeys.interests n WHERE n.event_type = f.type)
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM taken) AS taken,
