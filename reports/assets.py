@@ -47,7 +47,7 @@ def report_assets(zone: str = "UTC") -> list[dg.AssetsDefinition]:
     """
 
     @dg.multi_asset(
-        name="daily_reports",
+        name="journeys_daily_reports",
         group_name="reports",
         partitions_def=report_partitions(zone),
         # all days that are not final in one run: a run a day would be some forty processes every night

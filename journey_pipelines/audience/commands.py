@@ -30,6 +30,8 @@ def person(
     as_json: Json = False,
 ) -> None:
     """One person's story: events, why they entered, which way they went and why, messages, and what is due next."""
+    import sqlalchemy as sa
+
     from journey_pipelines.audience import timeline
     from journey_pipelines.audience.person import UnknownPerson
     from journey_pipelines.audience.person import person as look_up
@@ -37,7 +39,7 @@ def person(
     from journey_pipelines.store.connect import make_engine
 
     try:
-        with make_engine(application_name="journeys person").connect() as conn:
+        with make_engine(application_name="journeys person", poolclass=sa.NullPool).connect() as conn:
             found = look_up(conn, customer_id, clock_now(conn), limit=limit)
     except UnknownPerson as error:
         err.print(f"[red]error:[/red] {escape(str(error))}")
@@ -51,11 +53,13 @@ def person(
 
 def status(as_json: Json = False) -> None:
     """Workflows, backlogs, messages by state and reason, quarantine, sources, the clock."""
+    import sqlalchemy as sa
+
     from journey_pipelines.audience.status import status as look_up
     from journey_pipelines.store.clock import clock_now
     from journey_pipelines.store.connect import make_engine
 
-    with make_engine(application_name="journeys status").connect() as conn:
+    with make_engine(application_name="journeys status", poolclass=sa.NullPool).connect() as conn:
         found = look_up(conn, clock_now(conn))
     if as_json:
         typer.echo(json.dumps(asdict(found), default=lambda value: value.isoformat(), indent=2, ensure_ascii=False))

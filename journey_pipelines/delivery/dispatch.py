@@ -107,23 +107,33 @@ class _Dispatcher:
         self._rescue()
         for lane in self._lanes:
             if lane.open:
-                moved = self._feed(lane) or moved
+                moved = self._prepare(lane) or moved
+                moved = self._claim(lane) or moved
+            if lane.busy:
+                # while it sends, the next batch is rendered; it is claimed when its turn comes, and the claim looks again
+                self._prepare(lane)
         return moved
 
-    def _feed(self, lane: Lane) -> bool:
-        """Gate, render and claim one batch."""
+    def _prepare(self, lane: Lane) -> bool:
+        """Gate and render the lane's next batch, if none is ready; True when the gate ended messages."""
+        if lane.ready or not lane.flows:
+            return False
         suppressed = self._gate(lane) if not lane.due else 0
         ids = lane.take()
-        if not ids:
-            return suppressed > 0
-        with self._begin() as conn:
-            now = read_clock(conn, self._now).now
-            rows = lane.ledger.details(conn, ids)
-            self._renderer.load(conn, rows)
-        prepared = self._renderer.prepare(rows, now)
-        failpoint("after_render")
+        if ids:
+            with self._begin() as conn:
+                now = read_clock(conn, self._now).now
+                rows = lane.ledger.details(conn, ids)
+                self._renderer.load(conn, rows)
+            lane.ready = self._renderer.prepare(rows, now)
+            failpoint("after_render")
+        return suppressed > 0
+
+    def _claim(self, lane: Lane) -> bool:
+        """Claim what is ready and hand it to the channel."""
+        prepared, lane.ready = lane.ready, []
         if not prepared:
-            return suppressed > 0
+            return False
         since = uptime()
         with self._begin() as conn:
             claims = lane.ledger.claim(conn, read_clock(conn, self._now), prepared)
@@ -134,7 +144,7 @@ class _Dispatcher:
         if claims.claimed:
             lane.start(claims.claimed, since)
         self._adapt(lane, lost=claims.lost, of=len(prepared))
-        return suppressed > 0 or claims.lost < len(prepared)
+        return claims.lost < len(prepared)
 
     def _gate(self, lane: Lane) -> int:
         with self._begin() as conn:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from journey_pipelines.delivery.channel import Channel, Outcome, Rendered
-from journey_pipelines.delivery.claim import LEASE, LEASE_MARGIN, Claimed, Ledger
+from journey_pipelines.delivery.claim import LEASE, LEASE_MARGIN, Claimed, Ledger, Prepared
 from journey_pipelines.delivery.gate import Consent
 
 log = logging.getLogger(__name__)
@@ -32,15 +32,21 @@ class Lane:
         self.batch_size = max(1, min(batch_size, channel.capability.batch))
         self.depth = 2 if channel.capability.idempotency == "key" else 1
         self.due: deque[int] = deque()
+        self.ready: list[Prepared] = []
         self.still_until = 0.0
         self.trouble: str | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"lane-{self.name}")
         self._sending: list[Future[Sent]] = []
 
     @property
+    def flows(self) -> bool:
+        """It does not stand still."""
+        return time.monotonic() >= self.still_until
+
+    @property
     def open(self) -> bool:
         """May something be claimed for it now?"""
-        return len(self._sending) < self.depth and time.monotonic() >= self.still_until
+        return self.flows and len(self._sending) < self.depth
 
     @property
     def busy(self) -> bool:
@@ -77,6 +83,7 @@ class Lane:
                 self.trouble = outcome.reason
                 # what is due by then is asked again
                 self.due.clear()
+                self.ready = []
             elif outcome.kind == "accepted":
                 self.trouble = None
         return sent

@@ -23,8 +23,8 @@ from rich.console import Console
 
 from journey_pipelines.demo import prepare
 from journey_pipelines.demo.ports import choose
-from journey_pipelines.demo.processes import Family
-from journey_pipelines.demo.webserver import Webserver
+from journey_pipelines.demo.processes import CODE_SERVER, CODE_SERVER_KEEPER, Family
+from journey_pipelines.demo.webserver import Webserver, WebserverError
 from journey_pipelines.settings import Settings
 from journey_pipelines.store import server
 from journey_pipelines.store.connect import make_engine
@@ -67,6 +67,8 @@ class Conductor:
         self._family: Family | None = None
         self._engine: sa.Engine | None = None
         self._webserver: Webserver | None = None
+        self._look_again = 0.0
+        self._dagster: tuple[list[str], dict[str, str]] = ([], {})
         self.stopping = False
         self.inbox_url = ""
 
@@ -115,9 +117,33 @@ class Conductor:
         prepare.rest_clock(self.engine)
         self._clock_runs = False
 
-    def kill_line(self) -> str:
-        """A command that kills the run workers of this Dagster and nobody else's: the code server spawns them in its own session."""
-        return f"pkill -9 -s {self.family.children['dagster'].process.pid} -f multiprocessing.spawn"
+    def look_after(self) -> None:
+        """See that everybody lives: DemoError for a child that ended by itself; a code server that was killed is started again.
+
+        `dagster code-server start` starts another server only when it is asked to reload; and where it was killed itself, `dagster dev` does
+        not notice at all, so that all of Dagster is started again.
+        """
+        for child in self.family.dead():
+            raise DemoError(f"{child.name} ended by itself with {child.process.returncode}; the end of {child.log}:\n{child.last_words()}")
+        now = time.monotonic()
+        if now < self._look_again:
+            return
+        lines = self.family.commands("dagster")
+        served, kept = (any(words in line for line in lines) for words in (CODE_SERVER, CODE_SERVER_KEEPER))
+        self._look_again = now + (2.0 if served and kept else 15.0)
+        if not kept:
+            self.say("the code server's keeper is gone; starting Dagster again")
+            self.family.stop("dagster", patience=5, first=signal.SIGINT)
+            self._start_dagster()
+        elif not served:
+            self.say("the code server is gone; starting it again")
+            with contextlib.suppress(httpx.HTTPError, WebserverError):
+                self.webserver.reload()
+
+    def _start_dagster(self) -> None:
+        command, environment = self._dagster
+        self.family.start("dagster", command, environment)
+        self._await("dagster", self.webserver.missing)
 
     def _start(self) -> None:
         self._alone()
@@ -151,9 +177,8 @@ class Conductor:
             self._dagster_home(storage)
             command = [sys.executable, "-m", "dagster", "dev", "-w", str(self.root / "workspace.yaml")]
             command += ["-h", "127.0.0.1", "-p", str(dagster)]
-            self.family.start("dagster", command, environment)
-            self._webserver = Webserver(f"http://127.0.0.1:{dagster}")
-            self._await("dagster", self._webserver.missing)
+            self._webserver, self._dagster = Webserver(f"http://127.0.0.1:{dagster}"), (command, environment)
+            self._start_dagster()
         with self._step("the shop"):
             prepare.start_clock(self._engine, self.options.rate)
             self._clock_runs = True
@@ -178,7 +203,7 @@ class Conductor:
                 rest.callback(family.sweep)
                 # Dagster ends its own processes when interrupted, runs included; what it leaves the sweep takes.
                 rest.callback(family.stop, "sandbox", patience=5)
-                rest.callback(family.stop, "dagster", patience=20, first=signal.SIGINT)
+                rest.callback(family.stop, "dagster", patience=15, first=signal.SIGINT)
                 rest.callback(family.stop, "shop", patience=5)
 
     def _dispose(self) -> None:

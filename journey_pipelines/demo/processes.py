@@ -16,6 +16,11 @@ import psutil  # type: ignore[import-untyped]
 MARK = "JOURNEYS_DEMO_FOLDER"
 _LAST_LINES = 12
 
+# How Dagster's processes look from outside: the server that loads the code, and what it spawns for each run.
+CODE_SERVER = "dagster api grpc"
+CODE_SERVER_KEEPER = "dagster code-server start"
+RUN_WORKER = "multiprocessing.spawn import spawn_main"
+
 
 @dataclass
 class Child:
@@ -83,10 +88,14 @@ class Family:
                 break
         child.process.wait()
 
+    def commands(self, name: str) -> list[str]:
+        """The command lines of a child's descendants, zombies left out."""
+        return [command(p) for p in _with_descendants(self.children[name].process.pid)[1:] if _lives(p)]
+
     def sweep(self) -> list[str]:
         """End every process that carries this folder's mark; returns what they were. Its own caller never carries it."""
         found = self.marked()
-        ended = [f"{p.pid} {_command(p)}" for p in found]
+        ended = [f"{p.pid} {command(p)[:80]}" for p in found]
         if not _end(found, signal.SIGTERM, 3.0):
             _end(found, signal.SIGKILL, 3.0)
         return ended
@@ -129,8 +138,9 @@ def _lives(process: psutil.Process) -> bool:
         return False
 
 
-def _command(process: psutil.Process) -> str:
+def command(process: psutil.Process) -> str:
+    """Its command line, '' when it has gone."""
     try:
-        return " ".join(process.cmdline())[:80]
+        return " ".join(process.cmdline())
     except psutil.Error:
-        return "?"
+        return ""

@@ -14,7 +14,6 @@ import psycopg
 import sqlalchemy as sa
 from rich.console import Console
 from rich.panel import Panel
-from rich.table import Table
 
 from journey_pipelines.demo import summary
 from journey_pipelines.demo.conductor import Conductor, DemoError, Options
@@ -88,7 +87,7 @@ def _attended(conductor: Conductor) -> int:
     said, day = time.monotonic(), None
     while True:
         time.sleep(1.0)
-        _nobody_died(conductor)
+        conductor.look_after()
         with conductor.engine.connect() as conn:
             now, today, first = conn.execute(sa.text(_CLOCK)).one()
             if time.monotonic() - said >= _STATUS_EVERY:
@@ -117,7 +116,7 @@ def _unattended(conductor: Conductor, duration: float) -> int:
     said = time.monotonic()
     while (left := ends - time.monotonic()) > 0:
         time.sleep(min(0.5, left))
-        _nobody_died(conductor)
+        conductor.look_after()
         if time.monotonic() - said >= _STATUS_EVERY:
             said = time.monotonic()
             conductor.say(f"{max(0.0, ends - said):.0f} s to go · {_accepted(conductor) - accepted_before:,} messages accepted")
@@ -163,26 +162,22 @@ def _signpost(conductor: Conductor) -> None:
     with conductor.engine.connect() as conn:
         someone = conn.scalar(sa.text("SELECT customer_id FROM journeys.customer_journeys ORDER BY id LIMIT 1")) or "c000001"
     latest = latest_report(conductor.reports)
-    rows = Table.grid(padding=(0, 2))
-    rows.add_row("Dagster UI", f"[link={conductor.webserver.url}]{conductor.webserver.url}[/]")
-    rows.add_row("Sandbox inbox", f"[link={conductor.inbox_url}]{conductor.inbox_url}[/]")
-    rows.add_row("Latest report", latest.as_uri() if latest else f"none yet; the first will be under {conductor.reports.as_uri()}")
     data = "" if conductor.data == Path(".journeys").resolve() else f"JOURNEYS_DATA={conductor.data} "
-    rows.add_row("One person", f"{data}.venv/bin/journeys person {someone}")
-    rows.add_row("Kill a worker", conductor.kill_line())
-    rows.add_row("Logs", str(conductor.folder / "logs"))
-    conductor.console.print(rows, soft_wrap=True)
+    for what, where in (
+        ("Dagster UI", conductor.webserver.url),
+        ("Sandbox inbox", conductor.inbox_url),
+        ("Latest report", latest.as_uri() if latest else f"none yet; the first will be under {conductor.reports.as_uri()}"),
+        ("One person", f"{data}.venv/bin/journeys person {someone}"),
+        ("Kill a worker", f"kill -9 $({data}.venv/bin/python -m journey_pipelines.demo.workers)"),
+        ("Logs", str(conductor.folder / "logs")),
+    ):
+        conductor.console.print(f"  [bold]{what:14}[/] {where}", soft_wrap=True)
 
 
 def latest_report(folder: Path) -> Path | None:
     """The report of the latest day that has one: the folders are named by day."""
     pages = sorted(folder.glob("*-*-*/report.html"))
     return pages[-1] if pages else None
-
-
-def _nobody_died(conductor: Conductor) -> None:
-    for child in conductor.family.dead():
-        raise DemoError(f"{child.name} ended by itself with {child.process.returncode}; the end of {child.log}:\n{child.last_words()}")
 
 
 def _accepted(conductor: Conductor) -> int:
@@ -196,7 +191,7 @@ def _drain(conductor: Conductor) -> str | None:
     """Wait until nothing is due for a few seconds; returns what is left when that takes too long."""
     deadline, quiet_since = time.monotonic() + DRAINED_WITHIN, None
     while True:
-        _nobody_died(conductor)
+        conductor.look_after()
         with conductor.engine.connect() as conn:
             left = summary.still_open(conn)
         counters = _counters(conductor) if left.nothing else None

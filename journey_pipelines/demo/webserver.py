@@ -20,6 +20,7 @@ mutation ($params: ExecutionParams!) { launchPipelineExecution(executionParams: 
     ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } ... on RunConfigValidationInvalid { errors { message } }
     ... on PipelineNotFoundError { message } ... on PresetNotFoundError { message } ... on InvalidSubsetError { message } } }
 """
+_RELOAD = "mutation ($name: String!) { reloadRepositoryLocation(repositoryLocationName: $name) { __typename } }"
 _STATUS = "query ($id: ID!) { runOrError(runId: $id) { __typename ... on Run { status } } }"
 _FINISHED = {"SUCCESS", "FAILURE", "CANCELED"}
 
@@ -52,6 +53,10 @@ class Webserver:
                 return "the code location is loading"
         late = [d["daemonType"] for d in data["instance"]["daemonHealth"]["allDaemonStatuses"] if d["required"] and not d["healthy"]]
         return f"waiting for the daemon ({', '.join(late).lower()})" if late else None
+
+    def reload(self) -> None:
+        """Have the code server started anew; whether it came up is `missing`'s to say."""
+        self._ask(_RELOAD, name=LOCATION)
 
     def make_reports(self, first: date, last: date) -> str:
         """Request the reports of the days `first` to `last` in one run; returns its id."""

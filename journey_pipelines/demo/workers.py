@@ -1,6 +1,6 @@
 """Pids to try the demo's promise on: `kill -9 $(python -m journey_pipelines.demo.workers)` kills the run workers of the running demo.
 
-With --code-server the pid of the code server, which `dagster code-server start` starts again. Nobody else's processes are ever named.
+With --code-server the pid of the code server, which the demo has started again. Nobody else's processes are ever named.
 """
 
 from __future__ import annotations
@@ -8,9 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-import psutil  # type: ignore[import-untyped]
-
-from journey_pipelines.demo.processes import Family
+from journey_pipelines.demo.processes import CODE_SERVER, RUN_WORKER, Family, command
 from journey_pipelines.settings import settings
 
 
@@ -18,21 +16,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m journey_pipelines.demo.workers", description="Pids of the running demo's run workers.")
     parser.add_argument("--code-server", action="store_true", help="the code server's pid instead")
     options = parser.parse_args(argv)
-    words = ("dagster", "api", "grpc") if options.code_server else ("multiprocessing.spawn",)
-    pids = [str(process.pid) for process in Family(settings().data / "demo").marked() if _is(process, words)]
+    wanted = CODE_SERVER if options.code_server else RUN_WORKER
+    pids = [str(process.pid) for process in Family(settings().data / "demo").marked() if wanted in command(process)]
     if not pids:
         sys.stderr.write("no code server is there\n" if options.code_server else "no run is going on; try again in a few seconds\n")
         return 1
     sys.stdout.write(" ".join(pids) + "\n")
     return 0
-
-
-def _is(process: psutil.Process, words: tuple[str, ...]) -> bool:
-    try:
-        command = " ".join(process.cmdline())
-    except psutil.Error:
-        return False
-    return all(word in command for word in words)
 
 
 if __name__ == "__main__":

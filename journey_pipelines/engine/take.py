@@ -36,14 +36,20 @@ def _take_around(batch: Batch, shard: int, per_shard: int) -> int:
     """A shard whose prefix cannot be taken as a whole: halve the prefix; a single row that fails goes to quarantine."""
     wrong: DataError | None
     while True:
-        counts, wrong = attempt(batch.conn, partial(_take, batch, [shard], per_shard))
+        oldest = _oldest(batch, shard)
+        counts, wrong = attempt(batch.conn, lambda: _take(batch, [shard], per_shard))
         if wrong is None:
             return _count(batch, counts)
-        if per_shard == 1:
+        # an app may have committed an older row meanwhile: only what was the oldest before and after is what failed
+        if per_shard == 1 and oldest == _oldest(batch, shard):
             break
-        per_shard //= 2
-    values = {"shard": shard, "now": batch.now, "sqlstate": wrong.sqlstate, "error": wrong.message}
-    run_fixed(batch.conn, "refuse_oldest", values)
+        per_shard = max(1, per_shard // 2)
+    run_fixed(batch.conn, "refuse", {"id": oldest, "now": batch.now, "sqlstate": wrong.sqlstate, "error": wrong.message})
     batch.report.rows_in += 1
     batch.report.quarantined += 1
     return 0
+
+
+def _oldest(batch: Batch, shard: int) -> int | None:
+    found: int | None = run_fixed(batch.conn, "oldest", {"shard": shard, "now": batch.now}).scalar()
+    return found

@@ -14,6 +14,8 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Table
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from journey_pipelines.intake.importing import ImportReport
     from journey_pipelines.intake.mapping import RowMapping
     from journey_pipelines.intake.replay import ReplayReport
@@ -93,7 +95,7 @@ def import_events(
             file, type, customer_id, occurred_at, date_format, timezone, payload, profile, format, delimiter, header, columns, encoding
         )
         engine = make_engine(application_name="journeys import-events", statement_timeout=0)
-        with _bar(file) as (progress, task):
+        with _disposed(engine), _bar(file) as (progress, task):
             report = importing.import_events(
                 engine,
                 file,
@@ -168,7 +170,7 @@ def replay(
         name = into or f"{live.database}_replay_{datetime.now(UTC):%Y%m%d_%H%M%S}"
         engine = replaying.replay_database(live, name, loaded, first)
         out.print(f"replaying into database [bold]{escape(name)}[/bold]")
-        with _bar(file) as (progress, task):
+        with _disposed(engine), _bar(file) as (progress, task):
             ticks = progress.add_task("ticks", total=len(ends), visible=False)
 
             def on_tick(at: datetime, moved: Any) -> None:
@@ -258,6 +260,15 @@ def _sentences() -> Iterator[None]:
     except IntakeError as error:
         err.print(f"[red]error:[/red] {escape(str(error))}")
         raise typer.Exit(1) from None
+
+
+@contextmanager
+def _disposed(engine: "sa.Engine") -> Iterator[None]:
+    """Connections end with the command, not with the process: a test runs many."""
+    try:
+        yield
+    finally:
+        engine.dispose()
 
 
 @contextmanager

@@ -56,12 +56,16 @@ def replay_database(url: str | sa.URL, name: str, project: Project, start: datet
     if sa.make_url(url).database == name:
         raise ReplayRefused(f"database {name!r} is the live one; a replay needs one of its own: leave --into out, or name another")
     engine = make_engine(ensure_database(url, name), application_name="journeys replay", statement_timeout=0)
-    migrate(engine)
-    with engine.connect() as conn:
-        for table in (customer_events, event_inbox, customer_journeys, messages):
-            if conn.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first():
-                raise ReplayRefused(f"database {name!r} is not empty ({table.name} has rows): drop it, or name another with --into")
-    deploy(engine, project, start)
+    try:
+        migrate(engine)
+        with engine.connect() as conn:
+            for table in (customer_events, event_inbox, customer_journeys, messages):
+                if conn.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first():
+                    raise ReplayRefused(f"database {name!r} is not empty ({table.name} has rows): drop it, or name another with --into")
+        deploy(engine, project, start)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 

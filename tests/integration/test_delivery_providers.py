@@ -15,13 +15,15 @@ from servers.mail import DROP, SILENCE, MailServer, only
 from servers.provider import RESET, Provider, Say
 from servers.provider import SILENCE as HTTP_SILENCE
 
-from journey_pipelines.delivery.channel import Channel, Idempotency
+from journey_pipelines.delivery.channel import LEASE_RAN_OUT, Channel, Content, Idempotency, Rendered
 from journey_pipelines.delivery.channels import smtp_dialogue
 from journey_pipelines.delivery.channels.http import HttpChannel
 from journey_pipelines.delivery.channels.smtp import SmtpChannel
 from journey_pipelines.delivery.channels.smtp_dialogue import Server, Tls
+from journey_pipelines.delivery.channels.webhook import WebhookChannel
 from journey_pipelines.delivery.dispatch import dispatch
 from journey_pipelines.delivery.report import DispatchReport
+from journey_pipelines.delivery.timing import uptime
 from journey_pipelines.store import tables as t
 
 LATER = NOW + timedelta(hours=2)
@@ -266,3 +268,32 @@ def test_two_dispatchers_share_the_work_and_repeat_nothing(db: sa.Engine) -> Non
     assert sum(r.accepted for r in reports) == 400 and sum(r.fenced for r in reports) == 0
     assert Counter(server.keys().values()) == {1: 400}
     assert reasons(db) == {None: 400}
+
+
+def test_a_lost_database_connection_turns_no_answer_into_a_doubt(db: sa.Engine) -> None:
+    with db.begin() as conn:
+        deploy(conn)
+        everyone(conn, [f"p{i}" for i in range(5)])
+    others = sa.text(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+
+    def cut(sender: str) -> None:
+        with db.connect() as conn:
+            conn.execute(others)
+
+    with MailServer() as server:
+        server.mail = cut
+        report = run(db, mail(server))
+    assert report.accepted == 5 and states(db) == {"accepted": 5} and len(server.kept) == 5
+
+
+@pytest.mark.parametrize("channel", ["email", "sms", "webhook"])
+def test_a_lease_that_ran_out_is_not_begun(channel: str) -> None:
+    """A worker that was stopped and wakes up: somebody else may be sending these."""
+    message = Rendered(1, "k", 1, 1, 0, "marketing", Content("a@example.org", text="x"), uptime() - 1)
+    with Provider() as provider, MailServer() as server:
+        way: Channel = {"email": mail(server), "sms": sms(provider), "webhook": WebhookChannel()}[channel]  # type: ignore[assignment]
+        assert way.send([message]) == [LEASE_RAN_OUT]
+        way.close()
+        assert provider.asked == [] and server.kept == []

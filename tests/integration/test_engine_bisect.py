@@ -14,6 +14,7 @@ from engine_world import START, World
 from sqlalchemy import event as sa_event
 
 from journey_pipelines.engine.tick import tick
+from journey_pipelines.store.connect import make_engine
 
 SHOP = """
 workflow: shop
@@ -208,6 +209,26 @@ def test_a_row_that_cannot_be_taken_leaves_the_inbox_with_its_reason(shop: sa.En
     assert (row.payload, row.source_event_id, row.quarantined_at) == ({"n": 1}, "r1", NEXT)
     assert one(shop, "SELECT count(*) FROM journeys.event_inbox") == 0
     assert holds_together(shop)
+
+
+def test_an_older_row_that_comes_meanwhile_is_not_refused_for_the_bad_one(shop: sa.Engine, db_url: str) -> None:
+    """Before each statement about the bad row an app commits one that happened earlier."""
+    poison(shop, "customer_events", "NEW.type = 'reply'")
+    put(shop, event(BAD, "reply", NEXT))
+    app, came = make_engine(db_url), []
+
+    def meanwhile(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if "event_inbox" in statement:
+            came.append(event(BAD, "cart", START - timedelta(seconds=len(came))))
+            put(app, came[-1])
+
+    sa_event.listen(shop, "before_cursor_execute", meanwhile)
+    tick(shop, NEXT)
+    sa_event.remove(shop, "before_cursor_execute", meanwhile)
+    tick(shop, NEXT)
+    app.dispose()
+    assert [row.type for row in rows(shop, "SELECT type FROM journeys.event_quarantine")] == ["reply"]
+    assert one(shop, "SELECT count(*) FROM journeys.customer_events WHERE type = 'cart'") == len(came) > 5
 
 
 def test_of_a_thousand_events_three_bad_ones_cost_few_statements(shop: sa.Engine) -> None:
