@@ -44,10 +44,11 @@ def escape(text: str) -> str:
 
 def known_errors() -> tuple[type[Exception], ...]:
     """What a user can cause: its text is the message."""
+    from journey_pipelines.delivery.channels.configure import ChannelConfigError
     from journey_pipelines.engine.deploy import ProjectHasErrors
     from journey_pipelines.settings import SettingsError
     from journey_pipelines.store.connect import DatabaseUnavailable
     from journey_pipelines.store.migrate import MigrationError
-    from journey_pipelines.store.server import ServerError
+    from reports.days import ReportDayError
 
-    return (ProjectHasErrors, SettingsError, DatabaseUnavailable, MigrationError, ServerError)
+    return (ChannelConfigError, ProjectHasErrors, SettingsError, DatabaseUnavailable, MigrationError, ReportDayError)

@@ -183,7 +183,7 @@ def _facts(definition: Definition, step: Step, due: sa.CTE, brand: Mapping[str, 
     if isinstance(wait, EventWait):
         came = event_of(d.arrived_seq)
         # the belt: a timeout looks once more before it says that nothing came (engine.md, 6)
-        belt = history_of_wait(wait, due, context, profile, brand, types, d.due_at, d.arrived_seq.is_(None))
+        belt = history_of_wait(wait, due, context, profile, brand, types, (d.due_at, d.due_seq), d.arrived_seq.is_(None))
         source = source.outerjoin(came, sa.true()).outerjoin(belt, sa.true())
         arrived = EventScope(
             payload=sa.func.coalesce(came.c.payload, belt.c.payload, type_=JSONB),
@@ -232,7 +232,7 @@ def _arrive(definition: Definition, step: Step, due: sa.CTE, brand: Mapping[str,
     target = step_of(d.workflow_id, d.version, sa.literal(step.id, sa.Text))
     timeout = due_of(target, d.customer_id, d.at, d.at_seq, arriving=True)
     # what came between entry and now, in logical time: history up to the journey's own place
-    e = history_of_wait(step.wait, due, context, profile, brand, definition.catalogue, d.at, sa.true())
+    e = history_of_wait(step.wait, due, context, profile, brand, definition.catalogue, (d.at, d.at_seq), sa.true())
     found = (
         sa.select(d.id, target.c.step_uid, e.c.seq, d.at, d.at_seq, timeout.at.label("due_at"), timeout.seq.label("due_seq"))
         .select_from(

@@ -18,6 +18,9 @@ from journey_pipelines.store.tables import customer_events, customer_journeys
 from journey_pipelines.workflows.definition import Definition
 from journey_pipelines.workflows.model import EventWait, Step
 
+#: a place in a customer's history: (occurred_at, seq)
+Place = tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]
+
 
 def accepts(
     wait: EventWait,
@@ -28,14 +31,14 @@ def accepts(
     brand: Mapping[str, Any],
     types: Mapping[str, str],
     *,
-    until: sa.ColumnElement[Any],
+    until: Place,
 ) -> list[sa.ColumnElement[bool]]:
-    """Conditions on `event` (columns seq, type, occurred_at, payload, journey_id) for a journey that waits for it until `until`."""
+    """Conditions on `event` (columns seq, type, occurred_at, payload, journey_id) for a journey that waits for it up to and with `until`."""
     since = (journey.c.entered_at, journey.c.entered_seq) if wait.since == "entry" else (journey.c.at, journey.c.at_seq)
     where: list[sa.ColumnElement[bool]] = [
         event.c.type.in_(wait.events),
         later((event.c.occurred_at, event.c.seq), since),
-        event.c.occurred_at <= until,
+        sa.tuple_(event.c.occurred_at, event.c.seq) <= sa.tuple_(*until),
     ]
     ours = sorted(t for t in wait.events if t.startswith("message."))
     if ours and not wait.any:
@@ -53,7 +56,7 @@ def accepts(
 
 
 def history_of_wait(
-    wait: EventWait, journey: Any, context: Any, profile: Any, brand: Mapping[str, Any], types: Mapping[str, str], until: Any, only: Any
+    wait: EventWait, journey: Any, context: Any, profile: Any, brand: Mapping[str, Any], types: Mapping[str, str], until: Place, only: Any
 ) -> LateralFromClause:
     """The first event of the history that the wait accepts; `only` says for which journeys to look at all."""
     e = customer_events.alias("e")
@@ -67,7 +70,7 @@ def history_of_wait(
 
 
 def wake_statement(definition: Definition, step: Step, step_uid: int, brand: Mapping[str, Any]) -> Statement:
-    """Journeys of any version at this step whose event came: due at once, at the event's place in time.
+    """Journeys of any version at this step whose event came: due at once, at the event's place in time, or their own where that is later.
 
     Held journeys are woken too: what happened is recorded, they go on when released.
     """
@@ -88,18 +91,25 @@ def wake_statement(definition: Definition, step: Step, step_uid: int, brand: Map
     source: Any = b.join(j, sa.true())
     if step.wait.match or step.wait.when:
         source = source.outerjoin(context, sa.true()).outerjoin(profile, sa.true())
+    # `since: entry` takes a late event from before the step: a journey's clock never goes back (engine.md, 1)
+    ahead = later((j.c.at, j.c.at_seq), (b.c.occurred_at, b.c.seq))
     hit = (
-        sa.select(j.c.id, b.c.occurred_at, b.c.seq)
+        sa.select(
+            j.c.id,
+            b.c.seq,
+            sa.case((ahead, j.c.at), else_=b.c.occurred_at).label("due_at"),
+            sa.case((ahead, j.c.at_seq), else_=b.c.seq).label("due_seq"),
+        )
         .select_from(source)
         .where(b.c.round == ROUND, b.c.seq.between(LOW, HIGH))
-        .where(*accepts(step.wait, b, j, context, profile, brand, definition.catalogue, until=j.c.due_at))
+        .where(*accepts(step.wait, b, j, context, profile, brand, definition.catalogue, until=(j.c.due_at, j.c.due_seq)))
         .cte("hit")
         .prefix_with("MATERIALIZED", dialect="postgresql")
     )
     woken = (
         sa.update(t)
         .where(t.c.id == hit.c.id)
-        .values(due_at=hit.c.occurred_at, due_seq=hit.c.seq, arrived_seq=hit.c.seq)
+        .values(due_at=hit.c.due_at, due_seq=hit.c.due_seq, arrived_seq=hit.c.seq)
         .returning(t.c.id)
         .cte("woken")
     )

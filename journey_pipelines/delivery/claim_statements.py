@@ -106,6 +106,7 @@ def details_statement() -> sa.Select[Any]:
             ),
             *(p.c[name] for name in ("zone", "subscription_status", "lifetime_value", "attributes")),
             p.c.created_at.label("customer_created_at"),
+            p.c.updated_at.label("customer_updated_at"),
             j.c.trigger_id,
             j.c.entered_at,
             context.c.event_type,
@@ -156,6 +157,8 @@ def claim_statement(channel: str, consent: Consent) -> sa.Update:
             sa.not_(waits(m, j)), sa.or_(p.c.customer_id.is_(None), p.c.customer_id == sa.any_(_array("profiles", sa.Text))), same_address
         )
         .cte("gate")
+        # inlined, the reason would be worked out again for every column that depends on it
+        .prefix_with("MATERIALIZED")
     )
     may = gate.c.reason.is_(None)
 

@@ -84,7 +84,9 @@ class Renderer:
     def _context(self, row: sa.Row[Any], definition: Definition, now: datetime) -> dict[str, Any]:
         columns = row._mapping
         return {
-            "customer": customer_names({**columns, "created_at": row.customer_created_at}, definition.catalogue),
+            "customer": customer_names(
+                {**columns, "created_at": row.customer_created_at, "updated_at": row.customer_updated_at}, definition.catalogue
+            ),
             "event": event_names(row.event_type, row.entered_at, row.event),
             "arrived": event_names(row.arrived_type, row.arrived_at, row.arrived),
             "journey": {

@@ -120,8 +120,8 @@ class Conductor:
     def look_after(self) -> None:
         """See that everybody lives: DemoError for a child that ended by itself; a code server that was killed is started again.
 
-        `dagster code-server start` starts another server only when it is asked to reload; and where it was killed itself, `dagster dev` does
-        not notice at all, so that all of Dagster is started again.
+        `dagster code-server start` starts another server only when it is asked to reload; and where it was killed itself, `dagster dev`
+        does not notice at all, so that all of Dagster is started again.
         """
         for child in self.family.dead():
             raise DemoError(f"{child.name} ended by itself with {child.process.returncode}; the end of {child.log}:\n{child.last_words()}")

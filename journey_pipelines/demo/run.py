@@ -225,9 +225,10 @@ def _report(conductor: Conductor) -> tuple[str | None, str | None]:
         while outcome is None and time.monotonic() < deadline:
             time.sleep(0.5)
             outcome = conductor.webserver.outcome(run_id)
+        reason = conductor.webserver.why(run_id) if outcome != "SUCCESS" else ""
     except (WebserverError, httpx.HTTPError) as error:
         return None, f"the reports were not made: {error}"
     page = conductor.reports / today.isoformat() / "report.html"
     if outcome != "SUCCESS" or not page.exists():
-        return None, f"the reports were not made: run {run_id} is {outcome or 'not finished'}; see {conductor.webserver.url}/runs"
+        return None, f"the reports were not made: run {run_id} is {outcome or 'not finished'}{': ' * bool(reason)}{reason}"
     return str(page), None

@@ -22,6 +22,11 @@ mutation ($params: ExecutionParams!) { launchPipelineExecution(executionParams: 
 """
 _RELOAD = "mutation ($name: String!) { reloadRepositoryLocation(repositoryLocationName: $name) { __typename } }"
 _STATUS = "query ($id: ID!) { runOrError(runId: $id) { __typename ... on Run { status } } }"
+_FAILURES = """
+query ($id: ID!) { logsForRun(runId: $id) { __typename ... on EventConnection { events { __typename
+    ... on ExecutionStepFailureEvent { error { message causes: errorChain { error { message } } } }
+    ... on RunFailureEvent { message error { message } } ... on EngineEvent { error { message } } } } } }
+"""
 _FINISHED = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
@@ -77,6 +82,14 @@ class Webserver:
         """SUCCESS, FAILURE or CANCELED; None while the run goes on."""
         run = self._ask(_STATUS, id=run_id)["runOrError"]
         return run["status"] if run.get("status") in _FINISHED else None
+
+    def why(self, run_id: str) -> str:
+        """The first error in a run's log, in one line; '' when it has none."""
+        events = self._ask(_FAILURES, id=run_id)["logsForRun"].get("events", [])
+        said = [cause["error"]["message"] for event in events if event.get("error") for cause in event["error"].get("causes") or []]
+        said += [event["error"]["message"] for event in events if event.get("error")]
+        said += [event["message"] for event in events if event.get("message")]
+        return " ".join(said[0].split()) if said else ""
 
     def close(self) -> None:
         self._client.close()

@@ -10,7 +10,6 @@ from typing import Literal
 Kind = Literal["num", "text", "bool", "ts", "json"]
 
 ROOTS = ("customer", "event", "arrived", "journey", "brand", "now")
-TEMPLATE_ROOTS = (*ROOTS, "unsubscribe_url", "preferences_url", "current_date", "message")
 
 CUSTOMER_COLUMNS: Mapping[str, Kind] = {
     "customer_id": "text",
@@ -90,8 +89,7 @@ TESTS = frozenset({"defined", "undefined", "none", "string", "number"})
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 BUILT_IN_EVENTS = frozenset(
-    [f"message.{what}" for what in ("accepted", "delivered", "opened", "clicked", "replied", "bounced", "complained", "unsubscribed")]
-    + ["webhook.answered", "task.done", "journey.entered", "journey.ended", "segment.entered", "segment.left"]
+    f"message.{what}" for what in ("accepted", "delivered", "opened", "clicked", "replied", "bounced", "complained", "unsubscribed")
 )
 
 

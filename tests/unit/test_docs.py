@@ -21,6 +21,7 @@ from journey_pipelines.expressions import names, values
 from journey_pipelines.expressions.environment import customer_names, evaluate, event_names
 from journey_pipelines.expressions.facts import Facts, PastEvent
 from journey_pipelines.settings import Settings
+from journey_pipelines.workflows.check_templates import CONTEXT
 from journey_pipelines.workflows.load import Project
 from journey_pipelines.workflows.model import ActionKind
 
@@ -32,7 +33,11 @@ WORKFLOW_KEYS = {
     "exit", "steps",
 }  # fmt: skip
 # the parts that a fragment of a workflow leaves out
-PARTS = {"workflow": "workflow: example\n", "triggers": "triggers:\n  - event: started\n", "steps": "steps:\n  - id: only\n    wait: 1 day\n"}
+PARTS = {
+    "workflow": "workflow: example\n",
+    "triggers": "triggers:\n  - event: started\n",
+    "steps": "steps:\n  - id: only\n    wait: 1 day\n",
+}
 
 
 class Block(NamedTuple):
@@ -68,7 +73,7 @@ def project_of(data: Any, text: str) -> dict[str, str]:
                 return {f"{name}.yaml": text}
         if not data.keys() & WORKFLOW_KEYS:
             return {"policies.yaml": text}
-    keys = data.keys() if isinstance(data, dict) else {"steps"}
+    keys = set(data) if isinstance(data, dict) else {"steps"}
     whole = "".join(part for key, part in PARTS.items() if key not in keys) + (text if isinstance(data, dict) else f"steps:\n{text}")
     folder = data.get("workflow", "example") if isinstance(data, dict) else "example"
     templates = {f"{folder}/{name}{ending}": "Hello" for name in set(re.findall(r"template: (\w+)", text)) for ending in (".html", ".txt")}
@@ -111,8 +116,9 @@ def test_a_wrong_example_is_refused_with_the_words_below_it(tmp_path: Path) -> N
 @pytest.mark.parametrize("block", blocks(LANGUAGE, "html"), ids=str)
 def test_a_template_names_only_what_there_is(block: Block, tmp_path: Path) -> None:
     steps = "steps:\n  - id: only\n    do:\n      - send_email: {template: page, subject: Hello}\n"
-    files = {"example/workflow.yaml": PARTS["workflow"] + PARTS["triggers"] + steps, "example/page.html": block.text, "policies.yaml": policies()}
-    assert [str(problem) for problem in load_files(tmp_path, files).errors] == []
+    whole = PARTS["workflow"] + PARTS["triggers"] + steps
+    project = load_files(tmp_path, {"example/workflow.yaml": whole, "example/page.html": block.text, "policies.yaml": policies()})
+    assert [str(problem) for problem in project.errors] == []
 
 
 def truths() -> Iterator[tuple[str, str]]:
@@ -147,7 +153,8 @@ def documented() -> set[str]:
 
 
 def test_every_word_of_the_expressions_is_documented() -> None:
-    words = {*names.FUNCTIONS, *names.FILTERS, *names.FILTER_ALIASES, *names.TESTS, *names.ROOTS, *names.JOURNEY_FIELDS, *names.CUSTOMER_COLUMNS}
+    words = {*names.FUNCTIONS, *names.FILTERS, *names.FILTER_ALIASES, *names.TESTS, *names.ROOTS}
+    words |= {*names.JOURNEY_FIELDS, *names.CUSTOMER_COLUMNS, *CONTEXT, "unsubscribe_url"}
     named = {argument for signature in names.FUNCTIONS.values() for argument in signature.named}
     assert (words | named) - documented() == set()
     calls = " ".join(inline_code(LANGUAGE))
@@ -185,8 +192,8 @@ def test_every_key_that_the_loader_takes_is_documented(tmp_path: Path) -> None:
                 where = re.sub(r"^step \w+: |, branch \d+|^(step|source) \w+$", r"\1", found[1])
                 allowed.setdefault(where, set()).update(found[2].split(", "))
     mappings = {
-        "workflow", "trigger", "entry", "reentry", "goal", "exit", "step", "position", "wait", "next", "policies", "consent", "expires", "sender",
-        "retry", "catalogue", "sources", "source", *get_args(ActionKind),
+        "workflow", "trigger", "entry", "reentry", "goal", "exit", "step", "position", "wait", "next", "policies", "consent", "expires",
+        "sender", "retry", "catalogue", "sources", "source", *get_args(ActionKind),
     }  # fmt: skip
     assert mappings - allowed.keys() == set(), f"no example of these mappings; there are {sorted(allowed)}"
     assert set().union(*allowed.values()) - documented() == set()
@@ -195,19 +202,30 @@ def test_every_key_that_the_loader_takes_is_documented(tmp_path: Path) -> None:
 def test_every_setting_is_in_the_readme_and_no_other() -> None:
     shown = set(inline_code(README))
     assert {str(field.validation_alias) for field in Settings.model_fields.values()} - shown == set()
-    sources = [*(path for folder in ("journey_pipelines", "reports", "sensors") for path in (ROOT / folder).rglob("*.py")), ROOT / "dagster.yaml"]
+    sources = [ROOT / "dagster.yaml"]
+    for folder in ("journey_pipelines", "reports", "sensors"):
+        sources += (ROOT / folder).rglob("*.py")
     known = {name for path in sources for name in re.findall(r"JOURNEYS_[A-Z_]+", path.read_text(encoding="utf-8"))}
     said = {name for file in DOCUMENTS for name in re.findall(r"JOURNEYS_[A-Z_]+", file.read_text(encoding="utf-8"))}
     assert said - known == set()
 
 
-def commands() -> dict[tuple[str, ...], set[str]]:
+class Options(NamedTuple):
+    """What a command takes, and what it does not do without."""
+
+    known: set[str]
+    needed: set[str]
+
+
+def commands() -> dict[tuple[str, ...], Options]:
     """Every command with its options."""
-    found: dict[tuple[str, ...], set[str]] = {}
+    found: dict[tuple[str, ...], Options] = {}
 
     def walk(command: Any, path: tuple[str, ...]) -> None:
         if not hasattr(command, "commands"):
-            found[path] = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
+            options = [parameter for parameter in command.params if parameter.opts[0].startswith("--")]
+            known = {name for option in options for name in (*option.opts, *option.secondary_opts)}
+            found[path] = Options({*known, "--help"}, {option.opts[0] for option in options if option.required})
             return
         for name, inner in command.commands.items():
             walk(inner, (*path, name))
@@ -228,7 +246,10 @@ def test_commands_and_their_options_are_those_of_the_documents() -> None:
                     wrong.append(f"{file.name}: journeys {call}")
                 elif path is not None:
                     said.add(path)
-                    wrong += [f"{file.name}: journeys {call}" for word in words if word.startswith("--") and word.split("=")[0] not in known[path]]
+                    options = {word.split("=")[0] for word in words if word.startswith("--")}
+                    # a command's bare name in a sentence is no call
+                    missing = known[path].needed - options if len(words) > len(path) else set()
+                    wrong += [f"{file.name}: journeys {call}: {option}" for option in options - known[path].known | missing]
     assert wrong == []
     assert known.keys() - said == set()
 
