@@ -43,7 +43,9 @@ class World:
             folder.mkdir(exist_ok=True)
             (folder / "hello.html").write_text("<p>Hello</p>", encoding="utf-8")
             (folder / "workflow.yaml").write_text(text, encoding="utf-8")
-        return deploy(self.db, load_project(self.root), now)
+        project = load_project(self.root)
+        assert not project.errors, "\n".join(map(str, project.errors))
+        return deploy(self.db, project, now)
 
     def profile(self, customer: str, when: datetime = START, **fields: Any) -> None:
         with self.db.begin() as conn:
@@ -65,6 +67,14 @@ class World:
     def tick(self, now: datetime) -> TickReport:
         """Everything that is due at `now`."""
         return self.worker.tick(now)
+
+    def begin_again(self) -> None:
+        """Forget all that happened, keep what is deployed: the same events get the same places again."""
+        kept = {"automation_workflows", "workflow_steps", "interests", "deployment", "engine_shards", "delivery_shards", "zone_offsets"}
+        kept |= {"engine_clock", "engine_identity"}
+        with self.db.begin() as conn:
+            conn.execute(sa.text("TRUNCATE " + ", ".join(str(x) for x in t.metadata.sorted_tables if x.name not in kept) + " RESTART IDENTITY"))
+        self.worker = Worker(self.db)
 
     # -- what happened -----------------------------------------------------------------------------------------------
 

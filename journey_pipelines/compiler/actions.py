@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
-from journey_pipelines.compiler.details import null_json
+from journey_pipelines.compiler.details import built_array, built_object, null_json
 from journey_pipelines.compiler.statement import NOW, SALT, TS, lit
 from journey_pipelines.expressions import Scope, compile_condition, compile_text, compile_value
 from journey_pipelines.expressions.durations import Duration
@@ -25,54 +25,67 @@ SEGMENT_KINDS = {"add_to_segment": "enter", "remove_from_segment": "leave"}
 CUSTOMER_KINDS = PROFILE_KINDS | set(SEGMENT_KINDS)
 
 
-def condition_column(action: Action) -> str:
+def fact_name(what: str, number: int, action: Action) -> str:
+    """The name of an action's column in `facts`. The number in the step tells long ids apart: PostgreSQL cuts names at 63 bytes."""
+    return f"{what}_{number}_{action.id[:40]}"
+
+
+def condition_column(number: int, action: Action) -> str:
     """The column of `facts` that says whether the action is done for a journey."""
-    return f"do_{action.id}"
+    return fact_name("do", number, action)
 
 
 def fact_columns(actions: Sequence[Action], scope: Scope) -> tuple[list[sa.ColumnElement[Any]], dict[str, sa.ColumnElement[Any]]]:
     """Columns of `facts` for the actions: conditions, patches, texts; and the values their conditions saw."""
     columns: list[sa.ColumnElement[Any]] = []
     values: dict[str, sa.ColumnElement[Any]] = {}
-    for action in actions:
+    for n, action in enumerate(actions):
+        condition: sa.ColumnElement[Any] = sa.true()
         if action.when:
             compiled = compile_condition(action.when, scope)
             values.update(compiled.values)
-            columns.append(sa.func.coalesce(compiled.sql, sa.false(), type_=sa.Boolean).label(condition_column(action)))
-        else:
-            columns.append(sa.true().label(condition_column(action)))
+            condition = sa.func.coalesce(compiled.sql, sa.false(), type_=sa.Boolean)
+        columns.append(condition.label(condition_column(n, action)))
         if action.kind == "update_profile":
-            columns.append(_patch(action, scope).label(f"patch_{action.id}"))
-            columns.append(_increment(action, scope).label(f"inc_{action.id}"))
+            columns.append(_patch(action, scope).label(fact_name("patch", n, action)))
+            columns.append(_increment(action, scope).label(fact_name("inc", n, action)))
         if action.kind == "create_task":
             for name in ("title", "body", "assignee"):
                 text = action.params.get(name)
-                columns.append((compile_text(text, scope).as_text() if text else sa.cast(sa.null(), sa.Text)).label(f"{name}_{action.id}"))
+                column = compile_text(text, scope).as_text() if text else sa.cast(sa.null(), sa.Text)
+                columns.append(column.label(fact_name(name, n, action)))
+    if any(action.kind in PROFILE_KINDS for action in actions):
+        assert scope.customer is not None
+        # never older than the profile, or it would only fill what is missing; never newer than logical time, or the patch of a later
+        # event would, depending on when the engine came to run
+        columns.append(sa.func.greatest(scope.customer.c.updated_at, scope.at, type_=TS).label("patched_at"))
     return columns, values
 
 
 def _json_value(value: Any, scope: Scope) -> sa.ColumnElement[Any]:
-    """A value of `set`: a text is a template (a lone {{ expr }} keeps its type), everything else is itself."""
-    if isinstance(value, str):
-        return compile_text(value, scope).as_jsonb()
-    return sa.literal(value, JSONB) if value is not None else sa.cast(lit("null"), JSONB)
+    """A value of `set`: a text is a template (a lone {{ expr }} keeps its type), also inside lists and mappings; the rest is itself."""
+    match value:
+        case None:
+            return sa.cast(lit("null"), JSONB)
+        case str():
+            return compile_text(value, scope).as_jsonb()
+        case dict() if value:
+            return built_object({key: _json_value(item, scope) for key, item in value.items()})
+        case list() if value:
+            return built_array([_json_value(item, scope) for item in value])
+    return sa.literal(value, JSONB)
 
 
 def _patch(action: Action, scope: Scope) -> sa.ColumnElement[Any]:
-    pairs: list[sa.ColumnElement[Any]] = []
-    for key, value in (action.params.get("set") or {}).items():
-        pairs += [sa.literal(key, sa.Text), _json_value(value, scope)]
-    for key in action.params.get("unset") or []:
-        pairs += [sa.literal(key, sa.Text), sa.cast(lit("null"), JSONB)]
-    return sa.func.jsonb_build_object(*pairs, type_=JSONB)
+    patch = {key: _json_value(value, scope) for key, value in (action.params.get("set") or {}).items()}
+    return built_object({**patch, **{key: _json_value(None, scope) for key in action.params.get("unset") or []}})
 
 
 def _increment(action: Action, scope: Scope) -> sa.ColumnElement[Any]:
-    pairs: list[sa.ColumnElement[Any]] = []
+    amounts: dict[str, sa.ColumnElement[Any]] = {}
     for key, value in (action.params.get("increment") or {}).items():
-        amount = compile_value(_bare(value), scope).as_num() if isinstance(value, str) else sa.literal(value, sa.Numeric)
-        pairs += [sa.literal(key, sa.Text), amount]
-    return sa.func.jsonb_build_object(*pairs, type_=JSONB)
+        amounts[key] = compile_value(_bare(value), scope).as_num() if isinstance(value, str) else sa.literal(value, sa.Numeric)
+    return built_object(amounts)
 
 
 def _bare(text: str) -> str:
@@ -85,7 +98,7 @@ def ledger(workflow: Workflow, step_key: str, actions: Sequence[Action], facts: 
     """[to_send, sent]: what should be in the ledger, and what was inserted (fewer = a row was there already, counted by the caller)."""
     f = facts.c
     rows = []
-    for action in actions:
+    for n, action in enumerate(actions):
         channel = action.channel
         if channel is None:
             continue
@@ -105,7 +118,7 @@ def ledger(workflow: Workflow, step_key: str, actions: Sequence[Action], facts: 
                 f.at,
                 f.held_out,
                 f.arrived_event,
-            ).where(f[condition_column(action)])
+            ).where(f[condition_column(n, action)])
         )
     if not rows:
         return []
@@ -156,13 +169,13 @@ def task_rows(step_key: str, actions: Sequence[Action], facts: Any) -> sa.CTE | 
             f.visit,
             f.workflow_id,
             f.customer_id,
-            sa.func.left(f[f"title_{a.id}"], 500),
-            f[f"body_{a.id}"],
-            f[f"assignee_{a.id}"],
+            sa.func.left(f[fact_name("title", n, a)], 500),
+            f[fact_name("body", n, a)],
+            f[fact_name("assignee", n, a)],
             f.at + sa.literal(Duration.parse(a.params["due"]).elapsed(), sa.Interval()) if a.params.get("due") else sa.cast(sa.null(), TS),
             NOW,
-        ).where(f[condition_column(a)], ~f.held_out, f[f"title_{a.id}"].is_not(None))
-        for a in actions
+        ).where(f[condition_column(n, a)], ~f.held_out, f[fact_name("title", n, a)].is_not(None))
+        for n, a in enumerate(actions)
         if a.kind == "create_task"
     ]
     if not rows:
@@ -178,18 +191,18 @@ def action_log(step_key: str, actions: Sequence[Action], facts: Any) -> sa.CTE |
     """What was done besides messages, or why not."""
     f = facts.c
     rows = []
-    for a in actions:
+    for n, a in enumerate(actions):
         if a.channel is not None:
             continue
         state: Any = lit("done")
         reason: Any = sa.cast(sa.null(), sa.Text)
         detail: Any = null_json()
         if a.kind == "create_task":
-            missing = f[f"title_{a.id}"].is_(None)
+            missing = f[fact_name("title", n, a)].is_(None)
             state = sa.case((f.held_out, lit("held_out")), (missing, lit("failed")), else_=lit("done"))
             reason = sa.case((sa.and_(~f.held_out, missing), lit("the title names something that is missing")))
         elif a.kind == "update_profile":
-            detail = f[f"patch_{a.id}"].op("||")(f[f"inc_{a.id}"])
+            detail = f[fact_name("patch", n, a)].op("||")(f[fact_name("inc", n, a)])
         else:
             detail = sa.func.jsonb_build_object(lit("segment"), sa.literal(a.params["segment"], sa.Text), type_=JSONB)
         rows.append(
@@ -207,7 +220,7 @@ def action_log(step_key: str, actions: Sequence[Action], facts: Any) -> sa.CTE |
                 f.at,
                 NOW,
                 detail,
-            ).where(f[condition_column(a)])
+            ).where(f[condition_column(n, a)])
         )
     if not rows:
         return None
@@ -219,35 +232,21 @@ def action_log(step_key: str, actions: Sequence[Action], facts: Any) -> sa.CTE |
     return new.on_conflict_do_nothing().returning(workflow_action_logs.c.journey_id).cte("action_log")
 
 
-def profile_writes(actions: Sequence[Action], facts: Any) -> sa.ColumnElement[Any] | None:
-    """A call of journeys.apply_profiles for all update_profile actions of the step together (rows of `facts` are one per customer)."""
-    mine = [a for a in actions if a.kind in PROFILE_KINDS]
-    if not mine:
-        return None
+def profile_writes(actions: Sequence[Action], facts: Any) -> list[sa.ColumnElement[Any]]:
+    """Calls of journeys.apply_profiles, one per update_profile action, in their order (rows of `facts` are one per customer)."""
     f = facts.c
-    empty = sa.cast(lit("{}"), JSONB)
-    patch = _all(sa.case((f[condition_column(a)], f[f"patch_{a.id}"]), else_=empty) for a in mine)
-    increment = _all(sa.case((f[condition_column(a)], f[f"inc_{a.id}"]), else_=empty) for a in mine)
-    call = sa.func.journeys.apply_profiles(
-        sa.func.array_agg(f.customer_id),
-        sa.func.array_agg(patch),
-        sa.func.array_agg(NOW),
-        sa.func.array_agg(increment),
-        type_=sa.BigInteger,
-    )
-    anybody = sa.or_(*(f[condition_column(a)] for a in mine))
-    return sa.select(call).select_from(facts).where(anybody).having(sa.func.count() > lit(0)).scalar_subquery()
+    calls: list[sa.ColumnElement[Any]] = []
+    for n, action in enumerate(actions):
+        if action.kind in PROFILE_KINDS:
+            columns = (f.customer_id, f[fact_name("patch", n, action)], f.patched_at, f[fact_name("inc", n, action)])
+            call = sa.func.journeys.apply_profiles(*(sa.func.array_agg(column) for column in columns), type_=sa.BigInteger)
+            done = sa.select(call).select_from(facts).where(f[condition_column(n, action)])
+            calls.append(done.having(sa.func.count() > lit(0)).scalar_subquery())
+    return calls
 
 
-def _all(parts: Any) -> Any:
-    total = None
-    for part in parts:
-        total = part if total is None else total.op("||")(part)
-    return total
-
-
-def segment_writes(workflow: Workflow, actions: Sequence[Action], facts: Any) -> sa.ColumnElement[Any] | None:
-    """A call of journeys.apply_segments for all moves of the step, in the order of its actions."""
+def segment_writes(workflow: Workflow, actions: Sequence[Action], facts: Any) -> list[sa.ColumnElement[Any]]:
+    """One call of journeys.apply_segments for all moves of the step, in the order of its actions."""
     f = facts.c
     rows = [
         sa.select(
@@ -256,16 +255,16 @@ def segment_writes(workflow: Workflow, actions: Sequence[Action], facts: Any) ->
             f.customer_id,
             lit(SEGMENT_KINDS[a.kind]).label("change"),
             f.at,
-        ).where(f[condition_column(a)])
+        ).where(f[condition_column(n, a)])
         for n, a in enumerate(actions)
         if a.kind in SEGMENT_KINDS
     ]
     if not rows:
-        return None
+        return []
     m = (sa.union_all(*rows) if len(rows) > 1 else rows[0]).subquery("moves")
     call = sa.func.journeys.apply_segments(
         *(sa.func.array_agg(aggregate_order_by(column, m.c.n)) for column in (m.c.segment, m.c.customer_id, m.c.change, m.c.at)),
         sa.literal(f"workflow {workflow.id}", sa.Text),
         type_=sa.BigInteger,
     )
-    return sa.select(call).select_from(m).having(sa.func.count() > lit(0)).scalar_subquery()
+    return [sa.select(call).select_from(m).having(sa.func.count() > lit(0)).scalar_subquery()]

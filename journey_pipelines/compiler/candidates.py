@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from journey_pipelines.compiler.batch import batch_events
-from journey_pipelines.compiler.details import json_object
+from journey_pipelines.compiler.details import built_object, json_object
 from journey_pipelines.compiler.scopes import entry_scope, profile_of
 from journey_pipelines.compiler.statement import HIGH, LOW, ROUND, lit
 from journey_pipelines.compiler.texts import event_keys
@@ -93,10 +93,8 @@ def hashed(candidates: Any, other: Any) -> Any:
 
 
 def kept_payload(definition: Definition, payload: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """What of an entry event's payload goes to `journey_context`: the keys that the workflow names later."""
     keys = event_keys(definition)
     if keys is None:
         return payload
-    pairs: list[sa.ColumnElement[Any]] = []
-    for key in sorted(keys):
-        pairs += [sa.literal(key), payload.op("->")(sa.literal(key, sa.Text))]
-    return sa.func.jsonb_strip_nulls(sa.func.jsonb_build_object(*pairs), type_=JSONB)
+    return sa.func.jsonb_strip_nulls(built_object({key: payload.op("->")(sa.literal(key, sa.Text)) for key in sorted(keys)}), type_=JSONB)

@@ -128,9 +128,8 @@ def _advance(definition: Definition, step: Step, due: sa.CTE, brand: Mapping[str
         (_count(ledger[1]) if ledger else lit(0)).label("planned"),
         (_count(ledger[0]) - _count(ledger[1]) if ledger else lit(0)).label("conflicts"),
     ]
-    for n, write in enumerate((acts.profile_writes(step.do, facts), acts.segment_writes(definition.workflow, step.do, facts))):
-        if write is not None:
-            columns.append(write.label(f"writes_{n}"))
+    writes = [*acts.profile_writes(step.do, facts), *acts.segment_writes(definition.workflow, step.do, facts)]
+    columns += [write.label(f"writes_{n}") for n, write in enumerate(writes)]
     return sa.select(*columns).add_cte(*extra)
 
 

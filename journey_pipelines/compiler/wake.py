@@ -33,7 +33,7 @@ def accepts(
     *,
     until: Place,
 ) -> list[sa.ColumnElement[bool]]:
-    """Conditions on `event` (columns seq, type, occurred_at, payload, journey_id) for a journey that waits for it up to and with `until`."""
+    """Conditions on `event` (columns seq, type, occurred_at, payload, journey_id) for a journey that waits up to and with `until`."""
     since = (journey.c.entered_at, journey.c.entered_seq) if wait.since == "entry" else (journey.c.at, journey.c.at_seq)
     where: list[sa.ColumnElement[bool]] = [
         event.c.type.in_(wait.events),

@@ -6,6 +6,7 @@ know what was sent. Whatever kills one between any two lines, the ledger says wh
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Iterator, Mapping
@@ -34,7 +35,12 @@ POLL = 0.2
 RESCUE_EVERY = 5.0
 # A short loss of the database must not turn known outcomes into doubts: they are marked again until the lease is over
 MARK_PAUSES = (0.2, 1.0, 3.0, 8.0, 20.0)
+# Turns in a row that may fail by the database's fault; the last waits 6 s
+LOSSES = 5
 FEWEST_SHARDS = 8
+
+_PASSING = (sa.exc.OperationalError, sa.exc.InterfaceError, DatabaseUnavailable)
+log = logging.getLogger(__name__)
 
 
 def dispatch(
@@ -72,6 +78,7 @@ class _Dispatcher:
         self._chance = random.Random()  # noqa: S311 -- spreads retries, keeps no secret
         self._width = SHARDS
         self._next_rescue = 0.0
+        self._losses = 0
 
     def run(self, budget: float, linger: float) -> DispatchReport:
         end = time.monotonic() + budget
@@ -82,7 +89,7 @@ class _Dispatcher:
         self._report.stopped_reason = "idle" if self._lanes else "no channel"
         try:
             while self._lanes:
-                if self._turn():
+                if self._patient_turn():
                     last_work = time.monotonic()
                 elif not any(lane.busy for lane in self._lanes) and time.monotonic() - last_work >= linger:
                     break
@@ -95,6 +102,20 @@ class _Dispatcher:
             self._finish()
         self._count_unconfigured()
         return self._report
+
+    def _patient_turn(self) -> bool:
+        """A turn; a lost connection or a deadlock is passed over, as each of its transactions can be run again. Not for ever."""
+        try:
+            moved = self._turn()
+        except _PASSING as error:
+            self._losses += 1
+            if self._losses > LOSSES:
+                raise
+            log.warning("dispatch: %s", str(error).splitlines()[0])
+            time.sleep(POLL * 2**self._losses)
+            return False
+        self._losses = 0
+        return moved
 
     @contextmanager
     def _begin(self) -> Iterator[sa.Connection]:
@@ -185,7 +206,7 @@ class _Dispatcher:
                     ]
                     marked = mark(conn, clock.now, settled)
                 break
-            except (sa.exc.OperationalError, sa.exc.InterfaceError, DatabaseUnavailable):
+            except _PASSING:
                 pause = next(pauses, None)
                 if pause is None:
                     raise

@@ -41,14 +41,14 @@ class Templates:
         if "{{" not in text and "{%" not in text and "{#" not in text:
             if not column_name:
                 return lambda row: text
-            self._check(option, {text}, f"{option} {text!r}: ")
+            self._check({text}, f"{option} {text!r}: ")
             return methodcaller("get", text)
         try:
             tree = self._typed.parse(text)
             names = meta.find_undeclared_variables(tree)
         except TemplateError as error:
             raise TemplateProblem(f"{option} {text!r}: {error}") from error
-        self._check(option, names - set(self._typed.globals) - {"row"}, f"{option} {text!r}: ")
+        self._check(names - set(self._typed.globals) - {"row"}, f"{option} {text!r}: ")
         parts = _parts(tree)
         if parts is None:
             return self._general(text)
@@ -61,7 +61,7 @@ class Templates:
             return _joined(parts)
         return self._general(text)
 
-    def _check(self, option: str, names: set[str], where: str) -> None:
+    def _check(self, names: set[str], where: str) -> None:
         if self._columns is None:
             return
         for name in sorted(names - set(self._columns)):

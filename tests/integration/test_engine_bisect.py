@@ -212,13 +212,13 @@ def test_a_row_that_cannot_be_taken_leaves_the_inbox_with_its_reason(shop: sa.En
 
 
 def test_an_older_row_that_comes_meanwhile_is_not_refused_for_the_bad_one(shop: sa.Engine, db_url: str) -> None:
-    """Before each statement about the bad row an app commits one that happened earlier."""
+    """Before each of the first statements about the inbox an app commits one that happened earlier."""
     poison(shop, "customer_events", "NEW.type = 'reply'")
     put(shop, event(BAD, "reply", NEXT))
     app, came = make_engine(db_url), []
 
     def meanwhile(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        if "event_inbox" in statement:
+        if "event_inbox" in statement and len(came) < 40:
             came.append(event(BAD, "cart", START - timedelta(seconds=len(came))))
             put(app, came[-1])
 
