@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -52,9 +52,16 @@ class World:
             conn.execute(sa.select(sa.func.journeys.upsert_profile(customer, sa.literal(fields, JSONB), when)))
 
     def event(
-        self, customer: str, type_: str, when: datetime, *, received: datetime | None = None, profile: dict[str, Any] | None = None, **payload: Any
+        self,
+        customer: str,
+        type_: str,
+        when: datetime,
+        *,
+        received: datetime | None = None,
+        profile: Mapping[str, Any] | None = None,
+        **payload: Any,
     ) -> int:
-        """Put an event into the inbox; returns its place in the order of arrival."""
+        """Put an event into the inbox, received when it happened if nothing else is said; returns its place in the order of arrival."""
         row = {"customer_id": customer, "type": type_, "occurred_at": when, "received_at": received or when, "payload": payload}
         return self.events([{**row, "profile": profile} if profile is not None else row])[0]
 
@@ -68,13 +75,14 @@ class World:
         """Everything that is due at `now`."""
         return self.worker.tick(now)
 
-    def begin_again(self) -> None:
+    def begin_again(self, *, batch_size: int = 10_000) -> None:
         """Forget all that happened, keep what is deployed: the same events get the same places again."""
-        kept = {"automation_workflows", "workflow_steps", "interests", "deployment", "engine_shards", "delivery_shards", "zone_offsets"}
-        kept |= {"engine_clock", "engine_identity"}
+        deployed = {t.automation_workflows, t.workflow_steps, t.interests, t.deployment}
+        fixed = {t.engine_shards, t.delivery_shards, t.zone_offsets, t.engine_clock, t.engine_identity}
+        names = ", ".join(str(table) for table in t.metadata.sorted_tables if table not in deployed | fixed)
         with self.db.begin() as conn:
-            conn.execute(sa.text("TRUNCATE " + ", ".join(str(x) for x in t.metadata.sorted_tables if x.name not in kept) + " RESTART IDENTITY"))
-        self.worker = Worker(self.db)
+            conn.execute(sa.text(f"TRUNCATE {names} RESTART IDENTITY"))
+        self.worker = Worker(self.db, batch_size=batch_size)
 
     # -- what happened -----------------------------------------------------------------------------------------------
 
@@ -126,10 +134,9 @@ class World:
     def accept(self, customer: str, when: datetime) -> None:
         """Delivery's part: a provider took all that is planned for a customer."""
         m = t.messages
+        planned = sa.update(m).where(m.c.customer_id == customer, m.c.state == "planned")
         with self.db.begin() as conn:
-            conn.execute(
-                sa.update(m).where(m.c.customer_id == customer, m.c.state == "planned").values(state="accepted", accepted_at=when, updated_at=when)
-            )
+            conn.execute(planned.values(state="accepted", accepted_at=when, updated_at=when))
 
     def react(self, customer: str, type_: str, when: datetime, *, step: str, **payload: Any) -> int:
         """A provider's event (message.clicked ...) about the latest message that a step sent to the customer."""

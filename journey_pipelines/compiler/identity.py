@@ -46,7 +46,8 @@ def entry_uid(definition: Definition) -> int:
 
 
 def _content(model: Model) -> str:
-    return canonical_json(model.model_dump(mode="json", exclude_defaults=True, exclude={"name", "position"}))
+    shown = {"name": True, "position": True, "do": {"__all__": {"name"}}}
+    return canonical_json(model.model_dump(mode="json", exclude_defaults=True, exclude=shown))
 
 
 def step_rows(definition: Definition, version: int) -> list[dict[str, Any]]:

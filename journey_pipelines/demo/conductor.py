@@ -180,8 +180,6 @@ class Conductor:
             self._webserver, self._dagster = Webserver(f"http://127.0.0.1:{dagster}"), (command, environment)
             self._start_dagster()
         with self._step("the shop"):
-            prepare.start_clock(self._engine, self.options.rate)
-            self._clock_runs = True
             command = [*_shop(self.folder), "--seed", str(self.options.seed), "--pace", str(self.options.pace), "--sandbox", self.inbox_url]
             self.family.start("shop", command, shop_environment)
             journal = self.folder / "shop" / "events.jsonl"
@@ -246,8 +244,8 @@ class Conductor:
         aside = prepare.claim_journals(self.engine, self.folder)
         if aside is not None:
             self.say(f"the journals found here tell of another database; they are in {aside}")
-        # Before anything is dated, and at the wall's pace until the shop opens: starting takes half a minute, five hours at 600x.
-        prepare.start_clock(self.engine, 1.0)
+        # Before anything is dated: the defaults of what comes in ask the clock.
+        prepare.start_clock(self.engine, self.options.rate)
         self._clock_runs = True
 
     def _ports(self) -> dict[str, int]:

@@ -27,7 +27,8 @@ from journey_pipelines.store.migrate import MigrationError
 from journey_pipelines.store.server import ServerError
 
 FEWEST_ACCEPTED, IN_SECONDS = 200, 120.0
-DRAINED_WITHIN = 120.0
+# A send whose worker was killed is given up after its lease, 90 s.
+DRAINED_WITHIN = 180.0
 REPORTED_WITHIN = 120.0
 _QUIET_FOR = 3.0
 _STATUS_EVERY = 15.0

@@ -28,7 +28,8 @@ _MESSAGES = "SELECT channel, state, coalesce(reason, ''), count(*) FROM journeys
 _OPEN = """
 SELECT (SELECT count(*) FROM journeys.event_inbox WHERE effective_at <= journeys.clock_now()),
        (SELECT count(*) FROM journeys.customer_journeys WHERE status = 'active' AND held_at IS NULL AND due_at <= journeys.clock_now()),
-       (SELECT count(*) FROM journeys.messages WHERE state IN ('planned', 'deferred', 'retry') AND send_after <= journeys.clock_now()),
+       (SELECT count(*) FROM journeys.messages WHERE state IN ('planned', 'deferred') AND send_after <= journeys.clock_now()
+            OR state = 'retry' AND send_after <= journeys.clock_now() + interval '1 minute'),
        (SELECT count(*) FROM journeys.messages WHERE state = 'sending')
 """
 
@@ -50,7 +51,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Open:
-    """What is due and not done yet."""
+    """What is due and not done yet; a retry counts from a minute before."""
 
     events: int
     journeys: int

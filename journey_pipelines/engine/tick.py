@@ -1,6 +1,7 @@
 """A tick: micro-batches, a transaction each, until nothing is left to do at one point in time."""
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -8,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from journey_pipelines.engine import advance, rounds, session
-from journey_pipelines.engine.batch import Batch
+from journey_pipelines.engine.batch import ROUNDS_PER_CUSTOMER, Batch
 from journey_pipelines.engine.plans import Plans, generation, load_plans
 from journey_pipelines.engine.reports import TickReport
 from journey_pipelines.engine.statements import run_fixed
@@ -27,6 +28,10 @@ class Worker:
         self._engine = engine
         self._shards = list(shards)
         self._size = batch_size
+        # a small batch holds only as many shards as it has places for a customer's rounds: the others are free for other workers,
+        # which would find none if each took all there are (8 drains with batches of 50: 3 of them moved nothing)
+        many = max(1, batch_size // ROUNDS_PER_CUSTOMER)
+        self._turns = deque(self._shards[start : start + many] for start in range(0, len(self._shards), many))
         self._plans: Plans | None = None
         self._low = advance.BEGINNING
 
@@ -40,11 +45,21 @@ class Worker:
                 return total
 
     def batch(self, now: datetime, *, exclusive: bool = False) -> TickReport:
-        """One transaction. A deadlock, a serialization failure or a lost connection runs it again, up to five times."""
+        """One transaction that moves something, or none of the worker's shards has anything to move."""
         until = now - timedelta(microseconds=1) if exclusive else now  # timestamps have microseconds: before = at most one less
+        report = TickReport()
+        for _ in range(len(self._turns)):
+            report = self._transaction(self._turns[0], until)
+            self._turns.rotate(-1)
+            if report.progress:
+                break
+        return report
+
+    def _transaction(self, shards: list[int], now: datetime) -> TickReport:
+        """A deadlock, a serialization failure or a lost connection runs it again, up to five times."""
         for attempt in range(1, _TRIES + 1):
             try:
-                return self._batch(until)
+                return self._batch(shards, now)
             except DBAPIError as error:
                 again = error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _AGAIN
                 if attempt == _TRIES or not again:
@@ -52,12 +67,12 @@ class Worker:
                 time.sleep(0.2 * attempt)
         raise AssertionError("unreachable")
 
-    def _batch(self, now: datetime) -> TickReport:
+    def _batch(self, wanted: list[int], now: datetime) -> TickReport:
         report = TickReport()
         with self._engine.connect() as conn:
             session.batch_table(conn)
             with conn.begin():
-                shards = session.lock_shards(conn, self._shards)
+                shards = session.lock_shards(conn, wanted)
                 if not shards:
                     return report
                 session.hold_deployment(conn)

@@ -87,7 +87,8 @@ def test_a_verdict_ctrl_c_and_a_second_run(demo: Demo) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(90) == 0, demo.said()
     assert demo.left() == [] and not server.status(demo.data).running
-    before = sum(1 for _ in (demo.data / "demo" / "shop" / "events.jsonl").open())
+    journal = demo.data / "demo" / "shop" / "events.jsonl"
+    before = journal.read_text().count("\n")
 
     # An unattended run on the same data, its workers and its code server killed while it works.
     process = demo.start("--pace", "25", "--duration", "45")
@@ -108,7 +109,7 @@ def test_a_verdict_ctrl_c_and_a_second_run(demo: Demo) -> None:
     report = re.search(r"(\S+/report\.html)", said)
     assert report is not None and Path(report[1]).exists()
     assert demo.left() == [] and not server.status(demo.data).running
-    lines = [json.loads(line) for line in (demo.data / "demo" / "shop" / "events.jsonl").open()]
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
     assert len(lines) > before > 0
     assert len({(line["source"], line["id"]) for line in lines}) == len(lines), "the second run used ids of the first"
 

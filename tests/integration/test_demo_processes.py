@@ -133,6 +133,26 @@ def test_the_clock_starts_in_the_past_once_and_then_goes_on(db: sa.Engine) -> No
         assert clock_now(conn) > again
 
 
+def test_seconds_of_the_wall_stay_seconds_when_the_pace_changes(db: sa.Engine) -> None:
+    now = start_clock(db, 600)
+    insert = sa.text(
+        "INSERT INTO journeys.messages (message_key, journey_id, step_key, action_id, visit, slot, workflow_id, workflow_version, "
+        "customer_id, shard, channel, category, planned_at, created_at, send_after, expires_at, state, reason, lease_until, updated_at) "
+        "VALUES (:state, 1, :state, 'a', 1, 'email', 'w', 1, 'c', 0, 'email', 'marketing', :now, :now, :later, :later, :state, 'r', "
+        ":lease, :now)"
+    )
+    later = now + timedelta(seconds=90 * 600)
+    with db.begin() as conn:
+        for state in ("sending", "retry", "planned"):
+            conn.execute(insert, {"state": state, "now": now, "later": later, "lease": later if state == "sending" else None})
+    rested = rest_clock(db)
+    with db.connect() as conn:
+        rows = {row.state: row for row in conn.execute(sa.text("SELECT state, send_after, lease_until FROM journeys.messages"))}
+    assert timedelta(seconds=80) < rows["sending"].lease_until - rested <= timedelta(seconds=90)
+    assert timedelta(seconds=80) < rows["retry"].send_after - rested <= timedelta(seconds=90)
+    assert rows["planned"].send_after == later
+
+
 def test_a_database_in_use_keeps_its_clock(db: sa.Engine) -> None:
     with db.begin() as conn:
         conn.execute(sa.text("INSERT INTO journeys.event_inbox (customer_id, type) VALUES ('c', 't')"))

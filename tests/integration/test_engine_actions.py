@@ -165,8 +165,9 @@ def test_segments_are_joined_left_and_asked_for(world: World) -> None:
 """
     world.deploy(doing("    - add_to_segment: lapsed", more="entry: {when: not in_segment('blocked')}", then=then))
     with world.db.begin() as conn:
-        rows = [{"segment_id": s, "customer_id": c, "change": "enter", "occurred_at": at()} for c, s in (("bob", "vip"), ("eve", "blocked"))]
-        conn.execute(sa.insert(t.segment_changes), rows)
+        for customer, segment in (("bob", "vip"), ("eve", "blocked")):
+            row = {"segment_id": segment, "customer_id": customer, "change": "enter", "occurred_at": at()}
+            conn.execute(sa.insert(t.segment_changes).values(row))
     for name in ("ann", "bob", "eve"):
         world.event(name, "go", at())
     world.tick(at(hours=1))

@@ -123,10 +123,9 @@ def in_progress(mode: str) -> str:
         f"while_active: {mode}",
         steps="""
 - {id: pause, wait: 1 day}
-- {id: remind, do: [{send_sms: {text: Hello}}, {update_profile: {set: {%s: "{{ event.total }}"}}}]}
+- {id: remind, do: [{send_sms: {text: Hello}}, {update_profile: {set: {MODE: "{{ event.total }}"}}}]}
 - {id: rest, wait: 2 days}
-"""
-        % mode,
+""".replace("MODE", mode),
     ).replace("cart", f"cart_{mode}", 1)
 
 
@@ -191,7 +190,7 @@ def test_hold_out_is_sticky_about_right_and_goes_the_same_way(world: World) -> N
 
 
 def test_a_larger_hold_out_keeps_those_in_it(world: World) -> None:
-    shares = {}
+    shares: dict[str, set[str]] = {}
     for share in ("5%", "20%"):
         world.deploy(cart("reentry: always", more=f"hold_out: {share}"))
         for n in range(100):

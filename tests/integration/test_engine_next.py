@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -41,7 +42,7 @@ steps:
 
 def test_the_first_branch_that_holds_is_taken_and_written_down(world: World) -> None:
     world.deploy(BRANCHES + ends("big", "abroad", "loyal", "rest"))
-    people = {
+    people: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         "ann": ({"country": "DE", "lifetime_value": 900}, {"total": 101, "orders": 2}),
         "bob": ({"country": "FR"}, {"total": 101}),
         "cid": ({"country": "DE", "lifetime_value": 100}, {"total": 100, "orders": 2}),

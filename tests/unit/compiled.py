@@ -57,6 +57,7 @@ steps:
       - add_to_segment: vip
       - remove_from_segment: lapsed
       - create_task: {title: "Call {{ customer.first_name | default('them') }}", assignee: sales, due: 2 days, when: event.total > 100}
+    next: settle
   - id: settle
     wait: {for: [message.clicked, cart], match: cart_id, when: arrived.total > event.total, timeout: 1 day, since: entry}
     next:
@@ -67,7 +68,7 @@ steps:
       - else: again
   - id: again
     wait: {for: message.opened, timeout: 2 hours, any: true}
-    next: settle
+    next: arms
   - id: arms
     next:
       split: {last: 60, end: 40}
@@ -103,6 +104,7 @@ def listed(project: Project, workflow_id: str, version: int = 1) -> list[Stateme
     return list(statements(loaded.definition, version, brand=project.policies.brand, expires=message_lives(project.policies)))
 
 
+@cache
 def all_statements() -> list[tuple[str, str]]:
     """(name, SQL) of everything the engine may run: every statement of every workflow, claimed by scan and by id, and the fixed files."""
     found = [(path.name, _without_comments(path.read_text())) for path in _fixed_files()]

@@ -1,0 +1,429 @@
+"""Many workers on one database, killed, stopped and deployed under: every event is routed once, every journey moves once."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from engine_rows import event, execute, one, orphans, put, rows
+from engine_world import START, World
+
+from journey_pipelines.engine import session
+from journey_pipelines.engine.plans import load_plans
+from journey_pipelines.engine.tick import Worker, tick
+from journey_pipelines.store.connect import make_engine
+
+CREW = Path(__file__).with_name("drain_crew.py")
+DUE = START + timedelta(hours=2)
+
+PARKED = """
+workflow: parked
+triggers:
+  - event: signup
+steps:
+  - id: pause
+    wait: 1 hour
+    do:
+      - send_sms: {text: Hello}
+"""
+PING = """
+workflow: ping
+triggers:
+  - event: ping
+entry:
+  reentry: always
+steps:
+  - id: count
+    do:
+      - update_profile: {increment: {pings: 1}}
+"""
+# a bit of everything a round does
+SHOP = """
+workflow: shop
+triggers:
+  - event: cart
+goal: {event: purchase, value: arrived.total}
+exit:
+  - event: emptied
+steps:
+  - id: remind
+    wait: 10 minutes
+    do:
+      - send_sms: {text: Hello}
+      - update_profile: {increment: {reminders: 1}}
+      - add_to_segment: reminded
+  - id: answer
+    wait: {for: purchase, timeout: 1 day}
+    next:
+      - when: arrived
+        to: thank
+      - else: end
+  - id: thank
+    do:
+      - create_task: {title: Thank them}
+"""
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """The seed is printed with a failure; SEED sets it."""
+    seed = int(os.environ.get("SEED") or secrets.randbelow(10**6))
+    sys.stdout.write(f"SEED={seed}\n")
+    return random.Random(seed)
+
+
+class Crew:
+    """Running drains: `pids` by worker; `reports()` waits for their end."""
+
+    def __init__(self, process: subprocess.Popen[str], size: int) -> None:
+        self.process = process
+        lines = [self._line() for _ in range(size)]
+        self.pids = [line["pid"] for line in lines]
+        self.size = size
+
+    def _line(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        text = self.process.stdout.readline()
+        assert text, self.process.stderr.read() if self.process.stderr else ""
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    def results(self) -> list[dict[str, Any]]:
+        """status and report by worker."""
+        ended = sorted((self._line() for _ in range(self.size)), key=lambda line: line["worker"])
+        assert self.process.wait(30) == 0
+        return ended
+
+    def reports(self) -> list[dict[str, Any]]:
+        """The figures of workers that all ended well."""
+        ended = self.results()
+        assert [line["status"] for line in ended] == [0] * self.size, self.process.stderr.read() if self.process.stderr else ""
+        return [line["report"] for line in ended]
+
+
+@contextmanager
+def crew(url: str, *workers: dict[str, Any]) -> Iterator[Crew]:
+    process = subprocess.Popen([sys.executable, str(CREW)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    process.stdin.write(json.dumps({"url": url, "workers": workers}))
+    process.stdin.close()
+    started: Crew | None = None
+    try:
+        started = Crew(process, len(workers))
+        yield started
+    finally:
+        if process.poll() is None:
+            for pid in [*(started.pids if started else ()), process.pid]:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+        process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 20.0) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+    return found
+
+
+def holds_together(db: sa.Engine) -> bool:
+    return {name: n for name, n in orphans(db).items() if n} == {}
+
+
+def test_eight_drains_on_the_same_journeys_and_the_same_inbox(db: sa.Engine, db_url: str, tmp_path: Path, chance: random.Random) -> None:
+    World(db, tmp_path).deploy(PARKED, PING)
+    execute(
+        db,
+        f"""INSERT INTO journeys.event_inbox (source_event_id, customer_id, type, occurred_at, received_at)
+            SELECT 's' || n, 'c' || n, 'signup', '{START}', '{START}' FROM generate_series(1, 1000) n""",
+    )
+    assert tick(db, START).entered == 1000
+    # three a customer, in another order than they happened, and each id twice: the second time for somebody else
+    execute(
+        db,
+        f"""INSERT INTO journeys.event_inbox (source_event_id, customer_id, type, occurred_at, received_at)
+            SELECT 'p' || n || '-' || k, 'c' || n, 'ping', timestamptz '{START}' + make_interval(mins => 90 + k), '{DUE}'
+              FROM generate_series(1, 1000) n, generate_series(1, 3) k ORDER BY md5(n || '-' || k)""",
+        f"""INSERT INTO journeys.event_inbox (source_event_id, customer_id, type, occurred_at, received_at)
+            SELECT 'p' || n || '-2', 'd' || n, 'noted', '{DUE}', '{DUE}' FROM generate_series(1, 1000) n""",
+    )
+    workers = []
+    for _ in range(4):
+        half = chance.sample(range(64), 32)
+        others = [shard for shard in chance.sample(range(64), 64) if shard not in half]
+        # each shard is in the hands of four of the eight
+        workers += [{"shards": shards, "batch_size": 50, "now": DUE.isoformat(), "linger": 1.5} for shards in (half, others)]
+    with crew(db_url, *workers) as running:
+        reports = running.reports()
+
+    moved = [report["rows_in"] + report["advanced"] for report in reports]
+    sys.stdout.write(f"rows moved by each: {moved}\n")
+    assert one(db, "SELECT count(*) FROM journeys.journey_transitions WHERE workflow_id = 'parked' AND to_step IS NULL") == 1000
+    assert one(db, "SELECT count(*) FROM journeys.messages") == 1000
+    assert sum(report["rows_in"] for report in reports) == 4000
+    assert sum(report["routed"] for report in reports) == one(db, "SELECT count(*) FROM journeys.event_keys") - 1000 == 3000
+    # whoever was first: of each pair one counted
+    pings = {row.customer_id: row.n for row in rows(db, "SELECT customer_id, count(*) AS n FROM journeys.customer_events WHERE type = 'ping' GROUP BY 1")}
+    noted = one(db, "SELECT count(*) FROM journeys.customer_events WHERE type = 'noted'")
+    assert sum(pings.values()) + noted == 3000
+    counted = {row.customer_id: int(row.n) for row in rows(db, "SELECT customer_id, attributes ->> 'pings' AS n FROM journeys.customer_profiles")}
+    assert counted == pings
+    disorder = """
+        SELECT count(*) FROM (
+            SELECT (at, at_seq) < lag((at, at_seq)) OVER (PARTITION BY customer_id ORDER BY id) AS wrong
+              FROM journeys.journey_transitions WHERE workflow_id = 'ping' AND from_step IS NULL) t WHERE wrong"""
+    assert one(db, disorder) == 0
+    assert holds_together(db)
+    assert sum(n > 0 for n in moved) >= 6
+
+
+def _shop_events(db: sa.Engine, day: int, people: list[str]) -> None:
+    """Thirty people: all have a cart, a third buys, a third empties it, before and after the reminder."""
+    at = START + timedelta(days=3 * day)
+    for n, name in enumerate(people):
+        put(db, event(name, "cart", at, {"cart_id": n}, source_event_id=f"{name}-cart", profile={"plan": "gold"}))
+        after = timedelta(minutes=5 if n % 2 else 30)
+        if n % 3 < 2:
+            put(db, event(name, ("purchase", "emptied")[n % 3], at + after, {"total": n}, source_event_id=f"{name}-next"))
+
+
+def _outcome(db: sa.Engine, prefix: str) -> dict[str, Any]:
+    """What became of these people, without what differs between two groups of the same kind."""
+    found = {}
+    for what, query in {
+        "journeys": "SELECT right(customer_id, 2), status, step_key, exit_reason, visit FROM journeys.customer_journeys",
+        "ways": "SELECT right(customer_id, 2), from_step, to_step, why FROM journeys.journey_transitions",
+        "messages": "SELECT right(customer_id, 2), step_key, action_id, state, reason FROM journeys.messages",
+        "events": "SELECT right(customer_id, 2), type FROM journeys.customer_events",
+        "profiles": "SELECT right(customer_id, 2), attributes::text FROM journeys.customer_profiles",
+        "segments": "SELECT right(customer_id, 2), segment_id, left_at IS NULL FROM journeys.segment_memberships",
+        "tasks": "SELECT right(customer_id, 2), title FROM journeys.tasks",
+        "conversions": "SELECT right(customer_id, 2), value FROM journeys.conversions",
+    }.items():
+        found[what] = Counter(tuple(row) for row in rows(db, f"{query} WHERE customer_id LIKE :prefix", prefix=f"{prefix}-%"))
+    return found
+
+
+def test_a_drain_killed_in_the_middle_of_a_batch(db: sa.Engine, db_url: str, tmp_path: Path, chance: random.Random) -> None:
+    """At statements all over the batch, and right before its commit: the next worker does all of it, once."""
+    World(db, tmp_path).deploy(SHOP)
+    worker = Worker(db)
+
+    def people(group: str) -> list[str]:
+        return [f"{group}-{n:02}" for n in range(12)]
+
+    def clock(day: int) -> str:
+        return (START + timedelta(days=3 * day, hours=1)).isoformat()
+
+    def later(day: int) -> None:
+        worker.tick(START + timedelta(days=3 * day + 2))
+
+    seen: list[str] = []
+    note: Any = lambda conn, cursor, statement, *rest: seen.append(statement)  # noqa: E731
+    _shop_events(db, 0, people("whole"))
+    sa.event.listen(db, "after_cursor_execute", note)
+    worker.tick(START + timedelta(hours=1))
+    sa.event.remove(db, "after_cursor_execute", note)
+    later(0)
+    whole = _outcome(db, "whole")
+    assert len(whole["journeys"]) == 12 and whole["tasks"] and whole["conversions"]
+
+    # the plans of a fresh worker take some statements more than those seen; a number past the end kills nobody
+    points = [*chance.sample(range(3, len(seen)), 9), len(seen) + 5]
+    sys.stdout.write(f"killed at {points}\n")
+    killed = 0
+    for day, point in enumerate(points, start=1):
+        group = f"g{day}"
+        _shop_events(db, day, people(group))
+        with crew(db_url, {"now": clock(day), "signal": "SIGKILL", "at": point}) as running:
+            killed += running.results()[0]["status"] == -signal.SIGKILL
+        wait_for(lambda: one(db, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'drain-%' AND datname = current_database()") == 0)
+        worker.tick(START + timedelta(days=3 * day, hours=1))
+        later(day)
+        assert _outcome(db, group) == whole
+    assert killed >= 8
+    assert holds_together(db)
+
+
+def test_a_stopped_worker_loses_its_shards_and_cannot_commit(db: sa.Engine, db_url: str, tmp_path: Path) -> None:
+    World(db, tmp_path).deploy(SHOP)
+    _shop_events(db, 0, [f"whole-{n:02}" for n in range(12)])
+    now = START + timedelta(hours=1)
+    with crew(db_url, {"now": now.isoformat(), "signal": "SIGSTOP", "at": 20, "idle_timeout": 2.0, "linger": 0.0}) as running:
+        stopped = Path(f"/proc/{running.pids[0]}/stat")
+        wait_for(lambda: stopped.read_text().rsplit(")", 1)[1].split()[0] == "T")
+        assert not tick(db, now).progress  # its shards are its own, until the database has had enough
+        assert one(db, "SELECT count(*) FROM journeys.event_inbox") == 20
+        report = wait_for(lambda: (r := tick(db, now)).progress and r)
+        assert (report.rows_in, report.entered) == (20, 12)
+        before = _outcome(db, "whole")
+        os.kill(running.pids[0], signal.SIGCONT)
+        (woken,) = running.reports()
+    assert (woken["rows_in"], woken["entered"], woken["advanced"]) == (0, 0, 0)
+    assert _outcome(db, "whole") == before
+    assert holds_together(db)
+
+
+@pytest.mark.parametrize("reentry", ["never", "after exit", "{after: 7 days, of: exit}", "{after: 7 days, of: entry, max: 3}"])
+def test_sixteen_entries_at_once_admit_one(db_url: str, db: sa.Engine, tmp_path: Path, reentry: str) -> None:
+    """Even without the shards' lock: the admission row alone decides."""
+    World(db, tmp_path).deploy(PARKED.replace("steps:", f"entry:\n  reentry: {reentry}\nsteps:"))
+    engine = make_engine(db_url, pool_size=16)
+    with engine.connect() as conn:
+        plans = load_plans(conn)
+    enter = plans.entries("signup")[0][1].enter
+    together = threading.Barrier(16)
+
+    def go(n: int) -> int:
+        with engine.connect() as conn:
+            session.batch_table(conn)
+            with conn.begin():
+                conn.exec_driver_sql(
+                    """INSERT INTO batch_events (seq, customer_id, shard, type, occurred_at, received_at, payload, round)
+                       VALUES (%(n)s, 'ann', 7, 'signup', %(at)s, %(at)s, '{}', 1)""",
+                    {"n": n, "at": START},
+                )
+                together.wait()
+                values = {"round": 1, "low": 0, "high": 100, "now": START, "default_zone": "UTC"}
+                return int(conn.exec_driver_sql(enter.sql, enter.bind(values)).mappings().one()["entered"])
+
+    with ThreadPoolExecutor(16) as pool:
+        entered = list(pool.map(go, range(16)))
+    engine.dispose()
+    assert sum(entered) == 1
+    assert rows(db, "SELECT entries, active FROM journeys.journey_admissions") == [(1, 1)]
+
+
+def test_sixteen_apps_and_sixteen_workers_for_one_person(db_url: str, db: sa.Engine, tmp_path: Path) -> None:
+    World(db, tmp_path).deploy(PARKED)
+    engine = make_engine(db_url, pool_size=16)
+    together = threading.Barrier(16)
+
+    def go(n: int) -> int:
+        together.wait()
+        put(engine, event("ann", "signup", START + timedelta(seconds=n % 3)))
+        return tick(engine, DUE - timedelta(hours=1)).entered
+
+    with ThreadPoolExecutor(16) as pool:
+        entered = sum(pool.map(go, range(16)))
+    entered += tick(engine, DUE - timedelta(hours=1)).entered
+    engine.dispose()
+    assert entered == 1
+    assert one(db, "SELECT count(*) FROM journeys.customer_events") == 16
+    assert holds_together(db)
+
+
+FLOW = """
+workflow: flow
+triggers:
+  - event: ping
+entry:
+  reentry: always
+steps:
+  - id: note
+    wait: {wait}
+    do:
+      - send_sms: {{text: "Hello {wait}"}}
+"""
+
+
+def test_deploys_while_drains_run(db_url: str, db: sa.Engine, tmp_path: Path) -> None:
+    """Every event enters exactly one journey, of exactly one version, and that journey goes its version's way."""
+    world = World(db, tmp_path)
+    world.deploy(FLOW.format(wait="1 minutes"))
+    written = 0
+
+    def write(n: int) -> None:
+        nonlocal written
+        put(db, *(event(f"c{i}", "ping", START) for i in range(n)))
+        written += n
+
+    write(200)
+    workers = [{"now": START.isoformat(), "batch_size": 100, "linger": 1.0, "shards": list(range(k, 64, 4)) * 1} for k in range(4)]
+    overlapping = [{**worker, "shards": sorted({s % 64 for shard in worker["shards"] for s in (shard, shard + 1)})} for worker in workers]
+    with crew(db_url, *overlapping) as running:
+        for version in range(2, 12):
+            write(100)
+            report = world.deploy(FLOW.format(wait=f"{version} minutes"))
+            assert [(change.change, change.version) for change in report.changes] == [("new version", version)]
+            write(100)
+        reports = running.reports()
+    assert sum(report["entered"] for report in reports) + tick(db, START).entered == written
+    by_event = rows(db, "SELECT entered_seq, count(*) AS n FROM journeys.customer_journeys GROUP BY 1")
+    assert len(by_event) == written and {row.n for row in by_event} == {1}
+    versions = rows(db, "SELECT version, count(*) AS n, min(due_at - at) AS wait, max(due_at - at) AS longest FROM journeys.customer_journeys GROUP BY 1 ORDER BY 1")
+    sys.stdout.write(f"versions: { {row.version: row.n for row in versions} }\n")
+    assert len(versions) > 3
+    # the wait is read at run time, from the version's own row
+    assert all(row.wait == row.longest == timedelta(minutes=row.version) for row in versions)
+    assert tick(db, DUE).ended == written
+    assert one(db, "SELECT count(DISTINCT (journey_id)) FROM journeys.messages") == written
+    assert holds_together(db)
+
+
+def test_nothing_is_lost_while_apps_write(db_url: str, db: sa.Engine, tmp_path: Path, chance: random.Random) -> None:
+    """Eight writers with long and short transactions, some rolled back, some rows sent twice; commits come out of order."""
+    World(db, tmp_path).deploy(PING)
+    engine = make_engine(db_url, pool_size=8)
+    seeds = [chance.randrange(10**9) for _ in range(8)]
+
+    def write(number: int) -> tuple[set[str], set[str], int]:
+        """(committed, rolled back, committed rows without an id)"""
+        mine = random.Random(seeds[number])
+        committed: set[str] = set()
+        undone: set[str] = set()
+        nameless = 0
+        for turn in range(30):
+            ids = [f"{number}-{turn}-{n}" for n in range(mine.randrange(1, 8))]
+            again = mine.sample(sorted(committed), min(len(committed), mine.randrange(3)))
+            with engine.connect() as conn:
+                for source_event_id in [*ids, *again, None]:
+                    conn.exec_driver_sql(
+                        "INSERT INTO journeys.event_inbox (source_event_id, customer_id, type) VALUES (%(id)s, %(customer)s, 'ping')",
+                        {"id": source_event_id, "customer": f"c{mine.randrange(40)}"},
+                    )
+                    time.sleep(mine.choice([0, 0, 0.001, 0.01]))
+                if mine.random() < 0.25:
+                    conn.rollback()
+                    undone.update(ids)
+                else:
+                    conn.commit()
+                    committed.update(ids)
+                    nameless += 1
+        return committed, undone, nameless
+
+    with crew(db_url, *({"batch_size": 20, "linger": 1.0} for _ in range(2))) as running, ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(write, range(8)))
+        reports = running.reports()
+    engine.dispose()
+    committed = set.union(*(result[0] for result in results))
+    nameless = sum(result[2] for result in results)
+    late = tick(db, one(db, "SELECT journeys.clock_now()"))
+    assert sum(report["rows_in"] for report in reports) > late.rows_in
+    taken = rows(db, "SELECT source_event_id, count(*) AS n FROM journeys.customer_events GROUP BY 1")
+    assert {row.source_event_id: row.n for row in taken} == {None: nameless, **dict.fromkeys(committed, 1)}
+    assert one(db, "SELECT count(*) FROM journeys.event_inbox") == 0
+    assert one(db, "SELECT sum((attributes ->> 'pings')::integer) FROM journeys.customer_profiles") == len(committed) + nameless
+    assert holds_together(db)
