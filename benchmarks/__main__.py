@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import idle, throughput
+from benchmarks import idle, latency, throughput
 from benchmarks.database import bench_server
 
 
@@ -20,9 +20,11 @@ def main() -> int:
             figures |= measure(url)
     out.print("measuring the code location ...")
     figures |= idle.code_location()
+    out.print("measuring the latency through Dagster, three minutes and a half ...")
+    figures |= latency.measure()
     wanted = {
         "entries_ratio": 0.6, "advances_ratio": 0.6, "entries_per_second": 15_000, "advances_per_second": 8_000,
-        "idle_tick_ms": -50, "code_location_seconds": -3,
+        "idle_tick_ms": -50, "code_location_seconds": -3, "latency_p50_seconds": -8,
     }  # fmt: skip
     table = Table("figure", "measured", "wanted")
     missed = []

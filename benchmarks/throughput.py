@@ -38,10 +38,10 @@ steps:
 """
 
 
-def write_project(folder: Path) -> None:
-    """The workflow of this measurement."""
+def write_project(folder: Path, workflow: str = WORKFLOW) -> None:
+    """A project of one workflow, with the template that it names."""
     (folder / "bench").mkdir()
-    (folder / "bench" / "workflow.yaml").write_text(WORKFLOW)
+    (folder / "bench" / "workflow.yaml").write_text(workflow)
     (folder / "bench" / "hello.html").write_text("<p>Hello {{ customer.first_name | default('you') }}</p>")
 
 
