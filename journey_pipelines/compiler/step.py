@@ -59,7 +59,10 @@ def arrive_statements(definition: Definition, step: Step, uid: int, brand: Mappi
 
 def _due(uid: int, step: Step, *, by_id: bool) -> sa.CTE:
     """The journeys of this statement; every journey column of it comes from here (engine.md, 8)."""
-    j = customer_journeys
+    t = customer_journeys
+    # by id through the primary key and nothing else: without statistics the planner would rather read everybody parked at the step
+    given = sa.func.unnest(IDS).table_valued(sa.column("id", sa.BigInteger)).render_derived("given")
+    j = sa.select(t).where(t.c.id == given.c.id).limit(lit(1)).lateral("j") if by_id else t
     query = sa.select(
         j.c.id, j.c.customer_id, j.c.shard, j.c.workflow_id, j.c.version, j.c.entry_key, j.c.trigger_id, j.c.visit, j.c.held_out,
         j.c.entered_at, j.c.entered_seq, j.c.at, j.c.at_seq, j.c.due_at, j.c.due_seq, j.c.arrived_seq,
@@ -67,7 +70,7 @@ def _due(uid: int, step: Step, *, by_id: bool) -> sa.CTE:
         j.c.step_uid == sa.literal_column(str(uid), sa.BigInteger), j.c.status == lit("active"), j.c.held_at.is_(None)
     )
     if by_id:
-        query = query.where(j.c.id == sa.any_(IDS))
+        query = query.select_from(given.join(j, sa.true()))
     else:
         query = query.where(j.c.due_at <= NOW, j.c.shard == sa.any_(SHARDS)).order_by(j.c.due_at).limit(LIMIT)
     due = query.cte("due").prefix_with("MATERIALIZED", dialect="postgresql")

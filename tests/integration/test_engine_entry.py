@@ -157,6 +157,20 @@ def test_restart_is_a_refresh_once_a_message_is_planned(world: World) -> None:
     assert [row.event for row in context] == [{"total": 2}]
 
 
+def test_a_late_event_restarts_nobody_who_is_further_on(world: World) -> None:
+    world.deploy(in_progress("restart").replace("{send_sms: {text: Hello}}, ", ""))
+    world.event("ann", "cart", at(), total=1)
+    world.event("bob", "cart", at(1.5), total=1)
+    world.tick(at(2))
+    world.event("ann", "cart", at(0.5), received=at(1.25), total=2)
+    world.event("bob", "cart", at(1), received=at(1.5), total=2)
+    report = world.tick(at(2))
+    # before the journey's place: a refresh; before its entry: nothing
+    assert (report.restarted, report.refreshed) == (0, 1)
+    assert (world.journey("ann").step_key, world.journey("ann").at) == ("rest", at(1))
+    assert [row.event["total"] for row in world.rows(t.journey_context, order=("journey_id",))] == [2, 1]
+
+
 def test_hold_out_is_sticky_about_right_and_goes_the_same_way(world: World) -> None:
     world.deploy(
         cart("reentry: always", more="hold_out: 10%", steps="""

@@ -125,6 +125,8 @@ def test_exits_take_back_what_was_not_sent_also_of_completed_journeys(world: Wor
     for key in ("k0", "k1", "k4"):
         world.event("ann", "purchase", at(hours=1), cart_id=key)
     world.event("ann", "emptied", at(hours=1), cart_id="k2")
+    # received late: it happened before the cart was filled
+    world.event("ann", "emptied", at(hours=-1), received=at(hours=1), cart_id="k3")
     report = world.tick(at(hours=2))
     assert {reason for reason, _ in ended(world).values()} == {"completed"}
     assert report.taken_back == 6
