@@ -41,7 +41,7 @@ demo: venv ## the whole product on this machine, with a shop that is not real; D
 	@exec .venv/bin/python -m journey_pipelines.demo $(if $(DURATION),--duration $(DURATION))
 
 test: venv ## the test suite, on the embedded PostgreSQL or on DATABASE_URL; PYTEST_ARGS="-k zones"
-	@.venv/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: venv ## ruff, mypy, and who may import whom
 	@.venv/bin/ruff check

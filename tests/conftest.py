@@ -36,6 +36,12 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[_FOLDER] = str(folder)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, whatever the random order of the rest: a worker that meets them last works on alone."""
+    items.sort(key=lambda item: "acceptance" not in item.path.parts)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and _FOLDER in os.environ:
         folder = Path(os.environ.pop(_FOLDER))

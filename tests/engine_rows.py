@@ -63,10 +63,12 @@ _ORPHANS = {
          WHERE NOT EXISTS (SELECT FROM journeys.customer_journeys j WHERE j.id = c.journey_id)""",
     "transitions without a journey": """
         SELECT count(*) FROM journeys.journey_transitions t
-         WHERE NOT EXISTS (SELECT FROM journeys.customer_journeys j WHERE (j.id, j.customer_id, j.version) = (t.journey_id, t.customer_id, t.version))""",
+         WHERE NOT EXISTS (SELECT FROM journeys.customer_journeys j
+                            WHERE (j.id, j.customer_id, j.version) = (t.journey_id, t.customer_id, t.version))""",
     "messages without a journey": """
         SELECT count(*) FROM journeys.messages m
-         WHERE NOT EXISTS (SELECT FROM journeys.customer_journeys j WHERE (j.id, j.customer_id, j.shard) = (m.journey_id, m.customer_id, m.shard))""",
+         WHERE NOT EXISTS (SELECT FROM journeys.customer_journeys j
+                            WHERE (j.id, j.customer_id, j.shard) = (m.journey_id, m.customer_id, m.shard))""",
     "action logs without a journey": """
         SELECT count(*) FROM journeys.workflow_action_logs l
          WHERE NOT EXISTS (SELECT FROM journeys.customer_journeys j WHERE j.id = l.journey_id)""",

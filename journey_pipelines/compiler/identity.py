@@ -46,8 +46,10 @@ def entry_uid(definition: Definition) -> int:
 
 
 def _content(model: Model) -> str:
-    shown = {"name": True, "position": True, "do": {"__all__": {"name"}}}
-    return canonical_json(model.model_dump(mode="json", exclude_defaults=True, exclude=shown))
+    content = model.model_dump(mode="json", exclude_defaults=True, exclude={"name", "position"})
+    for action in content.get("do", ()):
+        action.pop("name", None)
+    return canonical_json(content)
 
 
 def step_rows(definition: Definition, version: int) -> list[dict[str, Any]]:

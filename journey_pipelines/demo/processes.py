@@ -64,6 +64,7 @@ class Family:
                 stderr=subprocess.STDOUT,
                 env=self.environment(environment),
                 start_new_session=True,
+                preexec_fn=_default_signals,
             )
         self.children[name] = Child(name, process, log)
         return self.children[name]
@@ -110,6 +111,12 @@ class Family:
             except (psutil.Error, OSError):
                 continue
         return found
+
+
+def _default_signals() -> None:
+    """A demo started in the background ignores SIGINT, and so would all that it starts: Dagster could not be asked to stop."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _with_descendants(pid: int) -> list[psutil.Process]:

@@ -37,7 +37,7 @@ def _take_around(batch: Batch, shard: int, per_shard: int) -> int:
     wrong: DataError | None
     while True:
         oldest = _oldest(batch, shard)
-        counts, wrong = attempt(batch.conn, lambda: _take(batch, [shard], per_shard))
+        counts, wrong = attempt(batch.conn, partial(_take, batch, [shard], per_shard))
         if wrong is None:
             return _count(batch, counts)
         # an app may have committed an older row meanwhile: only what was the oldest before and after is what failed

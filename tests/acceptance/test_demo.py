@@ -106,7 +106,7 @@ def test_a_verdict_ctrl_c_and_a_second_run(demo: Demo) -> None:
     said = demo.said()
     assert "all well:" in said and "starting it again" in said
     assert re.search(r"^│\s+0\s+0\s+0\s+0\s+│$", said, re.MULTILINE), said
-    report = re.search(r"(\S+/report\.html)", said)
+    report = re.search(r"Report +(\S+/report\.html)", said)
     assert report is not None and Path(report[1]).exists()
     assert demo.left() == [] and not server.status(demo.data).running
     lines = [json.loads(line) for line in journal.read_text().splitlines()]

@@ -215,7 +215,8 @@ def test_an_older_row_that_comes_meanwhile_is_not_refused_for_the_bad_one(shop: 
     """Before each of the first statements about the inbox an app commits one that happened earlier."""
     poison(shop, "customer_events", "NEW.type = 'reply'")
     put(shop, event(BAD, "reply", NEXT))
-    app, came = make_engine(db_url), []
+    app = make_engine(db_url)
+    came: list[dict[str, Any]] = []
 
     def meanwhile(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:
         if "event_inbox" in statement and len(came) < 40:
@@ -236,7 +237,12 @@ def test_of_a_thousand_events_three_bad_ones_cost_few_statements(shop: sa.Engine
         execute(shop, f"ALTER TABLE journeys.customer_journeys ADD CONSTRAINT no_{who} CHECK (customer_id <> '{who}')")
     put(shop, *(event(f"c{n:04}", "cart") for n in range(1000)))
     entering = []
-    sa_event.listen(shop, "before_cursor_execute", lambda *a: entering.append(1) if "INSERT INTO journeys.customer_journeys" in a[2] else None)
+
+    def note(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if "INSERT INTO journeys.customer_journeys" in statement:
+            entering.append(statement)
+
+    sa_event.listen(shop, "before_cursor_execute", note)
     report = tick(shop, START)
     assert (report.entered, report.failed) == (997, 3)
     assert {row.customer_id for row in quarantine(shop)} == {"c0003", "c0500", "c0501"}

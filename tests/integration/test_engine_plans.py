@@ -25,8 +25,8 @@ PEOPLE = 200_000
 BATCH = 100
 NOW = START + timedelta(days=1)
 LARGE = {
-    "customer_journeys", "customer_profiles", "messages", "customer_events", "journey_context", "journey_admissions", "customer_event_stats",
-    "event_keys", "event_inbox", "split_assignments", "zone_offsets", "journey_transitions", "segment_memberships",
+    "customer_journeys", "customer_profiles", "messages", "customer_events", "journey_context", "journey_admissions",
+    "customer_event_stats", "event_keys", "event_inbox", "split_assignments", "zone_offsets", "journey_transitions", "segment_memberships",
 }  # fmt: skip
 
 SHOP = """
@@ -78,7 +78,8 @@ THE_REST = """
 INSERT INTO journeys.customer_profiles (customer_id, shard, email_address, first_name, lifetime_value, zone, zone_source, updated_at)
 SELECT customer_id, shard, customer_id || '@example.org', 'N', id % 50, 'Europe/Berlin', 'profile', at FROM journeys.customer_journeys;
 
-INSERT INTO journeys.journey_context SELECT id, 'cart', jsonb_build_object('cart_id', entry_key, 'total', 20) FROM journeys.customer_journeys;
+INSERT INTO journeys.journey_context
+SELECT id, 'cart', jsonb_build_object('cart_id', entry_key, 'total', 20) FROM journeys.customer_journeys;
 
 INSERT INTO journeys.journey_admissions (workflow_id, customer_id, entry_key, entries, active, last_entered_at)
 SELECT workflow_id, customer_id, entry_key, 1, 1, entered_at FROM journeys.customer_journeys;
@@ -109,8 +110,9 @@ SELECT 'new' || n, 'c' || (n * 7), (ARRAY['cart', 'purchase', 'emptied', 'messag
 """
 ROUND = """
 INSERT INTO batch_events (seq, customer_id, shard, type, occurred_at, received_at, payload, profile, journey_id, round)
-SELECT 10000000 + n, 'c' || (n * 7), journeys.shard_of('c' || (n * 7)), (ARRAY['cart', 'purchase', 'emptied', 'message.clicked', 'reply'])[1 + n % 5],
-       :at, :at, jsonb_build_object('cart_id', 'k' || (n * 7), 'total', 20, 'message_key', md5((n * 7)::text)), '{"plan": "gold"}', n * 7, 1
+SELECT 10000000 + n, 'c' || (n * 7), journeys.shard_of('c' || (n * 7)),
+       (ARRAY['cart', 'purchase', 'emptied', 'message.clicked', 'reply'])[1 + n % 5], :at, :at,
+       jsonb_build_object('cart_id', 'k' || (n * 7), 'total', 20, 'message_key', md5((n * 7)::text)), '{"plan": "gold"}', n * 7, 1
   FROM generate_series(1, :batch) n
 """
 
@@ -162,12 +164,13 @@ def hot_statements(plans: Plans, shards: list[int], uids: dict[str, int]) -> Ite
         "now": NOW, "shards": shards, "row_limit": BATCH, "salt": plans.salt, "default_zone": plans.default_zone, "round": 1, "low": 0,
         "high": 2**62, "versions": [1],
     }  # fmt: skip
-    for name, values in {
+    fixed: dict[str, dict[str, Any]] = {
         "rounds": {}, "profiles": {"round": 1, "low": 0, "high": 2**62}, "shards_left": {"shards": shards, "now": NOW},
         "timers": {"round": 1, "after": False}, "waiting": {"round": 1, "types": ["purchase", "reply", "message.clicked"]},
         "message_facts": {"now": NOW}, "oldest": {"shard": 3, "now": NOW}, "segments": {"shards": shards, "now": NOW, "row_limit": BATCH},
         "due_ids": {"step_uid": uids["remind"], "now": NOW, "shards": shards, "row_limit": BATCH},
-    }.items():  # fmt: skip
+    }  # fmt: skip
+    for name, values in fixed.items():
         yield name, st.fixed(name), values
     yield "timers, woken too", st.fixed("timers"), {"round": 1, "after": True}
     # two rows a shard: what a batch of 100 takes of 64
@@ -186,7 +189,8 @@ def hot_statements(plans: Plans, shards: list[int], uids: dict[str, int]) -> Ite
         assert step is not None
         yield step.scan.name, step.scan.sql, step.scan.bind(given)
         # ids of this step, so that all of it is done for each
-        yield f"{step.chosen.name}, by id", step.chosen.sql, step.chosen.bind({**given, "ids": [n for n in range(400) if n % 4 == list(uids).index(step_key)]})
+        ids = [n for n in range(400) if n % 4 == list(uids).index(step_key)]
+        yield f"{step.chosen.name}, by id", step.chosen.sql, step.chosen.bind({**given, "ids": ids})
     for step_key in ("settle", "reply"):
         wake = plans.wake(uids[step_key])
         yield wake.name, wake.sql, wake.bind(given)

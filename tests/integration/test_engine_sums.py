@@ -10,7 +10,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 from engine_rows import event, execute, one, orphans, put, rows
 from engine_world import START, World
@@ -72,24 +71,24 @@ steps:
 TYPES = ["cart"] * 5 + ["purchase"] * 2 + ["emptied", "unsubscribed", "noted", "message.clicked"]
 
 
-@pytest.mark.parametrize("batch_size", [40, 10_000])
-def test_after_a_busy_time_everything_adds_up(db: sa.Engine, tmp_path: Path, batch_size: int) -> None:
+def test_after_a_busy_time_everything_adds_up(db: sa.Engine, tmp_path: Path) -> None:
     seed = int(os.environ.get("SEED") or secrets.randbelow(10**6))
     sys.stdout.write(f"SEED={seed}\n")
     chance = random.Random(seed)
-    world = World(db, tmp_path, batch_size=batch_size)
-    world.deploy(CART.format(wait="2 hours"), ALWAYS.format(wait="3 hours"))
-    # one person's messages cannot be written, another one's entries cannot
+    world = World(db, tmp_path, batch_size=200)
+    world.deploy(CART.format(wait="20 hours"), ALWAYS.format(wait="3 hours"))
+    # one person's messages cannot be written, and nobody enters with that cart
     execute(
         db,
         "ALTER TABLE journeys.messages ADD CONSTRAINT no_c07 CHECK (customer_id <> 'c07')",
-        "ALTER TABLE journeys.journey_context ADD CONSTRAINT no_dear_carts CHECK (event ->> 'cart_id' IS DISTINCT FROM 'k3' OR event ->> 'total' <> '66')",
+        """ALTER TABLE journeys.journey_context ADD CONSTRAINT no_dear_carts
+           CHECK (event ->> 'cart_id' IS DISTINCT FROM 'k2' OR event ->> 'total' <> '66')""",
     )
     counted: dict[str, int] = {}
     for day in range(20):
         put(db, *(_event(db, chance, START + timedelta(days=day)) for _ in range(40)))
         if day % 7 == 6:
-            world.deploy(CART.format(wait=f"{day} hours"), ALWAYS.format(wait=f"{day} hours"), now=START + timedelta(days=day))
+            world.deploy(CART.format(wait=f"{day + 10} hours"), ALWAYS.format(wait=f"{day} hours"), now=START + timedelta(days=day))
         if chance.random() < 0.7:
             report = world.tick(START + timedelta(days=day, hours=chance.randrange(24))).figures()
             counted = {name: counted.get(name, 0) + n for name, n in report.items()}
@@ -100,8 +99,10 @@ def test_after_a_busy_time_everything_adds_up(db: sa.Engine, tmp_path: Path, bat
 
     assert _wrong(db) == {}
     # it was a busy time
-    assert {name for name in ("entered", "restarted", "refreshed", "woken", "conversions", "taken_back", "failed", "advanced", "ended", "planned") if not counted[name]} == set()
-    assert {"completed", "goal", "exit_rule", "error"} == {row.exit_reason for row in rows(db, "SELECT DISTINCT exit_reason FROM journeys.customer_journeys")}
+    happens = ["entered", "restarted", "refreshed", "woken", "conversions", "taken_back", "failed", "advanced", "ended", "planned"]
+    assert [name for name in happens if not counted[name]] == []
+    reasons = rows(db, "SELECT DISTINCT exit_reason FROM journeys.customer_journeys WHERE status = 'ended' ORDER BY 1")
+    assert [row.exit_reason for row in reasons] == ["completed", "error", "exit_rule", "goal"]
     assert one(db, "SELECT count(DISTINCT version) FROM journeys.customer_journeys WHERE workflow_id = 'cart'") > 2
     assert counted["conflicts"] == 0
     assert counted["entered"] == one(db, "SELECT count(*) FROM journeys.customer_journeys")
@@ -112,10 +113,11 @@ def test_after_a_busy_time_everything_adds_up(db: sa.Engine, tmp_path: Path, bat
 def _event(db: sa.Engine, chance: random.Random, day: Any) -> dict[str, Any]:
     """In no order, some late, some with a profile, some about a message."""
     at = day + timedelta(minutes=chance.randrange(24 * 60))
-    customer, type_ = f"c{chance.randrange(20):02}", chance.choice(TYPES)
-    payload: dict[str, Any] = {"cart_id": f"k{chance.randrange(4)}", "total": chance.choice([1, 20, 66])}
+    customer, type_ = f"c{chance.randrange(12):02}", chance.choice(TYPES)
+    payload: dict[str, Any] = {"cart_id": f"k{chance.randrange(3)}", "total": chance.choice([1, 20, 66])}
     if type_ == "message.clicked":
-        message = rows(db, "SELECT customer_id, message_key FROM journeys.messages ORDER BY md5(id || :salt) LIMIT 1", salt=str(chance.random()))
+        any_message = "SELECT customer_id, message_key FROM journeys.messages ORDER BY md5(id || :salt) LIMIT 1"
+        message = rows(db, any_message, salt=str(chance.random()))
         if message:
             customer, payload = message[0].customer_id, {"message_key": message[0].message_key}
     received = at + timedelta(hours=chance.choice([0, 0, 0, 5, 100]))

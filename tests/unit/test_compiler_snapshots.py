@@ -27,7 +27,7 @@ def test_the_compiled_sql_is_the_one_looked_at(workflow_id: str) -> None:
     if os.environ.get("UPDATE_SNAPSHOTS"):
         file.parent.mkdir(exist_ok=True)
         file.write_text(text)
-    assert text == file.read_text(), f"compiled SQL changed: UPDATE_SNAPSHOTS=1 pytest {Path(__file__).name}, then read the diff of {file.name}"
+    assert text == file.read_text(), f"compiled SQL changed: UPDATE_SNAPSHOTS=1 pytest {Path(__file__).name}, then read its diff"
 
 
 def test_every_shipped_workflow_has_one_and_nothing_else_lies_there() -> None:

@@ -1,4 +1,4 @@
-"""Identities of statements: what did not change keeps its own, so that ten versions share their statements and parked journeys find theirs."""
+"""Identities of statements: what did not change keeps its own, so that versions share statements and parked journeys find theirs."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from workflow_files import write_project
 
 from journey_pipelines.workflows.load import load_project
 from journey_pipelines.workflows.problems import Problems
-from journey_pipelines.workflows.yaml_nodes import Map, parse_yaml, read_yaml
+from journey_pipelines.workflows.yaml_nodes import Map, Text, parse_yaml, read_yaml
 
 SHIPPED = Path(__file__).parents[2] / "workflow_defs"
 CART = (SHIPPED / "cart_recovery" / "workflow.yaml").read_text(encoding="utf-8")
@@ -95,3 +95,12 @@ def test_no_edit_of_a_workflow_makes_the_loader_raise(tmp_path: Path, edits: lis
         text = text[:at] + piece + text[at + length :]
     project = load_project(write_project(tmp_path, {"cart_recovery/workflow.yaml": text}))
     assert all(problem.line >= 0 and problem.message for problem in project.problems)
+
+
+def test_folded_text_is_what_it_reads_like(tmp_path: Path) -> None:
+    problems = Problems()
+    node = parse_yaml("folded: >-\n  a and\n  b\n\n  c\nkept: |\n  a\n  b\nplain: a\n  b\n", tmp_path / "x.yaml", problems)
+    assert isinstance(node, Map)
+    assert {key.written: value.value for key, value in node.items if isinstance(value, Text)} == {
+        "folded": "a and b\nc", "kept": "a\nb\n", "plain": "a b",
+    }  # fmt: skip
