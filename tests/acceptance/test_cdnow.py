@@ -96,7 +96,9 @@ def expected(days: int) -> list[tuple[str, str]]:
     return sorted(zip(silent["customer_id"], when, strict=True))
 
 
-@pytest.mark.parametrize(("days", "tick", "messages"), [(90, "1d", 34_955), (90, "7 days", 34_955), (60, "30d", 39_128), (30, "30d", 46_954)])
+@pytest.mark.parametrize(
+    ("days", "tick", "messages"), [(90, "1d", 34_955), (90, "7 days", 34_955), (60, "30d", 39_128), (30, "30d", 46_954)]
+)
 def test_a_replay_plans_what_pandas_finds_at_every_tick(replayed: Any, days: int, tick: str, messages: int) -> None:
     engine, _ = replayed(days, tick)
     found = planned(engine)

@@ -1,35 +1,26 @@
-"""Many workers on one database, killed, stopped and deployed under: every event is routed once, every journey moves once."""
+"""Many workers on one database, apps that write and deploys meanwhile: every event is routed once, every journey moves once."""
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import secrets
-import signal
-import subprocess
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from crew import crew, seeded
 from engine_rows import event, execute, one, orphans, put, rows
 from engine_world import START, World
 
 from journey_pipelines.engine import session
 from journey_pipelines.engine.plans import load_plans
-from journey_pipelines.engine.tick import Worker, tick
+from journey_pipelines.engine.tick import tick
 from journey_pipelines.store.connect import make_engine
 
-CREW = Path(__file__).with_name("drain_crew.py")
 DUE = START + timedelta(hours=2)
 
 PARKED = """
@@ -53,117 +44,16 @@ steps:
     do:
       - update_profile: {increment: {pings: 1}}
 """
-# a bit of everything a round does
-SHOP = """
-workflow: shop
-triggers:
-  - event: cart
-goal: {event: purchase, value: arrived.total}
-exit:
-  - event: emptied
-steps:
-  - id: remind
-    wait: 10 minutes
-    do:
-      - send_sms: {text: Hello}
-      - update_profile: {increment: {reminders: 1}}
-      - add_to_segment: reminded
-  - id: answer
-    wait: {for: purchase, timeout: 1 day}
-    next:
-      - when: arrived
-        to: thank
-      - else: end
-  - id: thank
-    do:
-      - create_task: {title: Thank them}
-"""
-
-
-@pytest.fixture
-def chance() -> random.Random:
-    """The seed is printed with a failure; SEED sets it."""
-    seed = int(os.environ.get("SEED") or secrets.randbelow(10**6))
-    sys.stdout.write(f"SEED={seed}\n")
-    return random.Random(seed)
-
-
-class Crew:
-    """Running drains: `pids` by worker; `reports()` waits for their end."""
-
-    def __init__(self, process: subprocess.Popen[str], size: int) -> None:
-        self.process = process
-        lines = [self._line() for _ in range(size)]
-        self.pids = [line["pid"] for line in lines]
-        self.size = size
-
-    def _line(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        text = self.process.stdout.readline()
-        assert text, self.process.stderr.read() if self.process.stderr else ""
-        found: dict[str, Any] = json.loads(text)
-        return found
-
-    def results(self) -> list[dict[str, Any]]:
-        """status and report by worker."""
-        ended = sorted((self._line() for _ in range(self.size)), key=lambda line: line["worker"])
-        assert self.process.wait(30) == 0
-        return ended
-
-    def reports(self) -> list[dict[str, Any]]:
-        """The figures of workers that all ended well."""
-        ended = self.results()
-        assert [line["status"] for line in ended] == [0] * self.size, self.process.stderr.read() if self.process.stderr else ""
-        return [line["report"] for line in ended]
-
-
-@contextmanager
-def crew(url: str, *workers: dict[str, Any]) -> Iterator[Crew]:
-    pipe = subprocess.PIPE
-    process = subprocess.Popen([sys.executable, str(CREW)], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-    assert process.stdin is not None
-    process.stdin.write(json.dumps({"url": url, "workers": workers}))
-    process.stdin.close()
-    started: Crew | None = None
-    try:
-        started = Crew(process, len(workers))
-        yield started
-    finally:
-        if process.poll() is None:
-            for pid in [*(started.pids if started else ()), process.pid]:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-        process.wait()
-        for output in (process.stdout, process.stderr):
-            if output is not None:
-                output.close()
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 20.0) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
-    return found
-
-
 def by_customer(db: sa.Engine, query: str) -> dict[str, int]:
     return {row.customer_id: int(row.n) for row in rows(db, query)}
-
-
-def no_drains_left(db: sa.Engine) -> bool:
-    """The server has noticed that the killed are gone, and undone what they had begun."""
-    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'drain-%' AND datname = current_database()"
-    return bool(one(db, query) == 0)
 
 
 def holds_together(db: sa.Engine) -> bool:
     return {name: n for name, n in orphans(db).items() if n} == {}
 
 
-def test_eight_drains_on_the_same_journeys_and_the_same_inbox(db: sa.Engine, db_url: str, tmp_path: Path, chance: random.Random) -> None:
+def test_eight_drains_on_the_same_journeys_and_the_same_inbox(db: sa.Engine, db_url: str, tmp_path: Path) -> None:
+    chance = seeded()
     World(db, tmp_path).deploy(PARKED, PING)
     execute(
         db,
@@ -207,93 +97,6 @@ def test_eight_drains_on_the_same_journeys_and_the_same_inbox(db: sa.Engine, db_
     assert one(db, disorder) == 0
     assert holds_together(db)
     assert sum(n > 0 for n in moved) >= 6
-
-
-def _shop_events(db: sa.Engine, day: int, people: list[str]) -> None:
-    """Thirty people: all have a cart, a third buys, a third empties it, before and after the reminder."""
-    at = START + timedelta(days=3 * day)
-    for n, name in enumerate(people):
-        put(db, event(name, "cart", at, {"cart_id": n}, source_event_id=f"{name}-cart", profile={"plan": "gold"}))
-        after = timedelta(minutes=5 if n % 2 else 30)
-        if n % 3 < 2:
-            put(db, event(name, ("purchase", "emptied")[n % 3], at + after, {"total": n}, source_event_id=f"{name}-next"))
-
-
-def _outcome(db: sa.Engine, prefix: str) -> dict[str, Any]:
-    """What became of these people, without what differs between two groups of the same kind."""
-    found = {}
-    for what, query in {
-        "journeys": "SELECT right(customer_id, 2), status, step_key, exit_reason, visit FROM journeys.customer_journeys",
-        "ways": "SELECT right(customer_id, 2), from_step, to_step, why FROM journeys.journey_transitions",
-        "messages": "SELECT right(customer_id, 2), step_key, action_id, state, reason FROM journeys.messages",
-        "events": "SELECT right(customer_id, 2), type FROM journeys.customer_events",
-        "profiles": "SELECT right(customer_id, 2), attributes::text FROM journeys.customer_profiles",
-        "segments": "SELECT right(customer_id, 2), segment_id, left_at IS NULL FROM journeys.segment_memberships",
-        "tasks": "SELECT right(customer_id, 2), title FROM journeys.tasks",
-        "conversions": "SELECT right(customer_id, 2), value FROM journeys.conversions",
-    }.items():
-        found[what] = Counter(tuple(row) for row in rows(db, f"{query} WHERE customer_id LIKE :prefix", prefix=f"{prefix}-%"))
-    return found
-
-
-def test_a_drain_killed_in_the_middle_of_a_batch(db: sa.Engine, db_url: str, tmp_path: Path, chance: random.Random) -> None:
-    """At statements all over the batch, and right before its commit: the next worker does all of it, once."""
-    World(db, tmp_path).deploy(SHOP)
-    worker = Worker(db)
-
-    def people(group: str) -> list[str]:
-        return [f"{group}-{n:02}" for n in range(12)]
-
-    def clock(day: int) -> str:
-        return (START + timedelta(days=3 * day, hours=1)).isoformat()
-
-    def later(day: int) -> None:
-        worker.tick(START + timedelta(days=3 * day + 2))
-
-    seen: list[str] = []
-    note: Any = lambda conn, cursor, statement, *rest: seen.append(statement)  # noqa: E731
-    _shop_events(db, 0, people("whole"))
-    sa.event.listen(db, "after_cursor_execute", note)
-    worker.tick(START + timedelta(hours=1))
-    sa.event.remove(db, "after_cursor_execute", note)
-    later(0)
-    whole = _outcome(db, "whole")
-    assert len(whole["journeys"]) == 12 and whole["tasks"] and whole["conversions"]
-
-    # the plans of a fresh worker take some statements more than those seen; a number past the end kills nobody
-    points = [*chance.sample(range(3, len(seen)), 9), len(seen) + 5]
-    sys.stdout.write(f"killed at {points}\n")
-    killed = 0
-    for day, point in enumerate(points, start=1):
-        group = f"g{day}"
-        _shop_events(db, day, people(group))
-        with crew(db_url, {"now": clock(day), "signal": "SIGKILL", "at": point}) as running:
-            killed += running.results()[0]["status"] == -signal.SIGKILL
-        wait_for(lambda: no_drains_left(db))
-        worker.tick(START + timedelta(days=3 * day, hours=1))
-        later(day)
-        assert _outcome(db, group) == whole
-    assert killed >= 8
-    assert holds_together(db)
-
-
-def test_a_stopped_worker_loses_its_shards_and_cannot_commit(db: sa.Engine, db_url: str, tmp_path: Path) -> None:
-    World(db, tmp_path).deploy(SHOP)
-    _shop_events(db, 0, [f"whole-{n:02}" for n in range(12)])
-    now = START + timedelta(hours=1)
-    with crew(db_url, {"now": now.isoformat(), "signal": "SIGSTOP", "at": 20, "idle_timeout": 2.0, "linger": 0.0}) as running:
-        stopped = Path(f"/proc/{running.pids[0]}/stat")
-        wait_for(lambda: stopped.read_text().rsplit(")", 1)[1].split()[0] == "T")
-        assert not tick(db, now).progress  # its shards are its own, until the database has had enough
-        assert one(db, "SELECT count(*) FROM journeys.event_inbox") == 20
-        report = wait_for(lambda: (r := tick(db, now)).progress and r)
-        assert (report.rows_in, report.entered) == (20, 12)
-        before = _outcome(db, "whole")
-        os.kill(running.pids[0], signal.SIGCONT)
-        (woken,) = running.reports()
-    assert (woken["rows_in"], woken["entered"], woken["advanced"]) == (0, 0, 0)
-    assert _outcome(db, "whole") == before
-    assert holds_together(db)
 
 
 @pytest.mark.parametrize("reentry", ["never", "after exit", "{after: 7 days, of: exit}", "{after: 7 days, of: entry, max: 3}"])
@@ -444,8 +247,9 @@ def test_replies_race_with_their_timeouts(db_url: str, db: sa.Engine, tmp_path: 
     assert holds_together(db)
 
 
-def test_nothing_is_lost_while_apps_write(db_url: str, db: sa.Engine, tmp_path: Path, chance: random.Random) -> None:
+def test_nothing_is_lost_while_apps_write(db_url: str, db: sa.Engine, tmp_path: Path) -> None:
     """Eight writers with long and short transactions, some rolled back, some rows sent twice; commits come out of order."""
+    chance = seeded()
     World(db, tmp_path).deploy(PING)
     engine = make_engine(db_url, pool_size=8)
     seeds = [chance.randrange(10**9) for _ in range(8)]

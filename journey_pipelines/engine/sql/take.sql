@@ -23,16 +23,23 @@ WITH picked AS MATERIALIZED (
                 WHEN jsonb_typeof(t.profile) NOT IN ('object', 'null') THEN 'profile is not a JSON object but ' || jsonb_typeof(t.profile)
                 WHEN t.large_payload AND octet_length(t.payload::text) > 65536 THEN 'payload is larger than 64 kB'
                 WHEN t.large_profile AND octet_length(t.profile::text) > 65536 THEN 'profile is larger than 64 kB'
+                -- what reads it in Python stops at about a thousand levels; a level takes eight bytes
+                WHEN t.deep_payload AND jsonb_path_exists(t.payload, 'strict $.**{100}') THEN 'payload is nested deeper than 100 levels'
+                WHEN t.deep_profile AND jsonb_path_exists(t.profile, 'strict $.**{100}') THEN 'profile is nested deeper than 100 levels'
            END AS refusal
       FROM (
         -- what is stored small and not compressed is small: its text need not be made
         SELECT d.*, pg_column_size(d.payload) > 1900 OR pg_column_compression(d.payload) IS NOT NULL AS large_payload,
-               pg_column_size(d.profile) > 1900 OR pg_column_compression(d.profile) IS NOT NULL AS large_profile
+               pg_column_size(d.profile) > 1900 OR pg_column_compression(d.profile) IS NOT NULL AS large_profile,
+               pg_column_size(d.payload) > 700 OR pg_column_compression(d.payload) IS NOT NULL AS deep_payload,
+               pg_column_size(d.profile) > 700 OR pg_column_compression(d.profile) IS NOT NULL AS deep_profile
           FROM taken d) AS t
 ), refused AS (
     INSERT INTO journeys.event_quarantine
-           (inbox_id, source, source_event_id, customer_id, type, occurred_at, received_at, payload, reason, quarantined_at)
-    SELECT id, source, source_event_id, customer_id, type, occurred_at, received_at, payload, refusal, %(now)s::timestamptz
+           (inbox_id, source, source_event_id, customer_id, type, occurred_at, received_at, payload, raw, reason, quarantined_at)
+    SELECT id, source, source_event_id, customer_id, type, occurred_at, received_at,
+           CASE WHEN refusal NOT LIKE '%%nested%%' THEN payload END, CASE WHEN refusal LIKE '%%nested%%' THEN payload::text END,
+           refusal, %(now)s::timestamptz
       FROM checked WHERE refusal IS NOT NULL
     RETURNING 1
 ), keyed AS (

@@ -334,7 +334,8 @@ CREATE TABLE journeys.segment_changes (
     segment_id  text NOT NULL CHECK (segment_id ~ '^[a-z][a-z0-9_]{0,62}$'),
     customer_id text NOT NULL CHECK (length(customer_id) BETWEEN 1 AND 128),
     change      text NOT NULL CHECK (change IN ('enter', 'leave')),
-    occurred_at timestamptz NOT NULL DEFAULT journeys.clock_now(),
+    occurred_at timestamptz NOT NULL DEFAULT journeys.clock_now()
+                CHECK (occurred_at BETWEEN '0001-01-02 00:00+00' AND '9999-12-30 00:00+00'),
     shard       smallint GENERATED ALWAYS AS
                 (((('x' || substr(md5(customer_id), 1, 15))::bit(60)::bigint % 64)::smallint)) STORED
 );
@@ -512,6 +513,9 @@ BEGIN
     END IF;
     IF octet_length(profile::text) > 65536 THEN
         RAISE EXCEPTION 'upsert_profile: profile must not be larger than 64 kB, got % bytes', octet_length(profile::text) USING ERRCODE = '22023';
+    END IF;
+    IF jsonb_path_exists(profile, 'strict $.**{100}') THEN
+        RAISE EXCEPTION 'upsert_profile: profile must not be nested deeper than 100 levels' USING ERRCODE = '22023';
     END IF;
     IF updated_at IS NULL OR NOT isfinite(updated_at) THEN
         RAISE EXCEPTION 'upsert_profile: updated_at must be a point in time' USING ERRCODE = '22023';
