@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.sql.selectable import LateralFromClause
 
-from journey_pipelines.compiler.statement import DEFAULT_ZONE, NOW, lit
+from journey_pipelines.compiler.statement import DEFAULT_ZONE, lit
 from journey_pipelines.expressions import EventScope, Scope
 from journey_pipelines.store.tables import customer_events, customer_profiles, journey_context
 
@@ -89,11 +89,6 @@ def journey_scope(
         catalogue=types,
         now=at[0],
     )
-
-
-def recorded_at() -> sa.BindParameter[Any]:
-    """The clock's time of this run, for columns that say when something was written."""
-    return NOW
 
 
 def later(

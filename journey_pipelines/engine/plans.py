@@ -40,7 +40,6 @@ class Plans:
     policies: Policies | None
     salt: str
     documents: dict[tuple[str, int], Any]
-    current: dict[str, int]
     places: dict[int, _Place]
     #: (kind, event type) -> [(uid, workflow, versions)]
     interested: dict[tuple[str, str], list[tuple[int, str, list[int]]]]
@@ -132,7 +131,6 @@ def load_plans(conn: sa.Connection) -> Plans:
     row = conn.execute(sa.select(deployment.c.generation, deployment.c.policies)).one()
     w, s, i = automation_workflows, workflow_steps, interests
     documents = {(r.id, r.version): r.definition for r in conn.execute(sa.select(w.c.id, w.c.version, w.c.definition))}
-    current = {r.id: r.version for r in conn.execute(sa.select(w.c.id, w.c.version).where(w.c.is_current))}
     places: dict[int, _Place] = {}
     for r in conn.execute(sa.select(s.c.workflow_id, s.c.version, s.c.step_key, s.c.step_uid, s.c.entry_uid).order_by(s.c.version)):
         places[r.step_uid] = _Place(r.workflow_id, r.version, r.step_key, arriving=False)
@@ -142,4 +140,4 @@ def load_plans(conn: sa.Connection) -> Plans:
     for r in conn.execute(sa.select(i).order_by(i.c.workflow_id, i.c.statement_uid)):
         interested.setdefault((r.kind, r.event_type), []).append((r.statement_uid, r.workflow_id, sorted(r.versions)))
     salt = conn.execute(sa.select(engine_identity.c.message_salt)).scalar_one()
-    return Plans(row.generation, stored_policies(row.policies), salt, documents, current, places, interested)
+    return Plans(row.generation, stored_policies(row.policies), salt, documents, places, interested)

@@ -99,14 +99,6 @@ def _exact(number: Fraction) -> Fraction:
     return Fraction(-whole if number < 0 else whole, scale)
 
 
-def negative(value: Any) -> Decimal | None:
-    return arithmetic("-", Decimal(0), value)
-
-
-def positive(value: Any) -> Decimal | None:
-    return arithmetic("+", Decimal(0), value)
-
-
 def equal(left: Any, right: Any) -> bool:
     """==: false where one is missing or the kinds differ; text that is a date equals the time it names."""
     a, b = _comparable(left, right)

@@ -8,7 +8,9 @@ cannot enter the project (a clone under root's home), the data lie in the system
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -17,6 +19,7 @@ import pwd
 import shutil
 import stat
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,11 +85,37 @@ def prepare(data_dir: Path) -> tuple[Place, Path]:
     folder = data_dir.resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(folder, error) from None
+    with _one_at_a_time(folder):
+        return _prepare(folder)
+
+
+def _unusable(folder: Path, error: OSError) -> ServerError:
+    return ServerError(f"the data folder {folder} cannot be used: {error.strerror}; set JOURNEYS_DATA to one of yours")
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Two starts at once: the second must not meet a folder that is made, but not yet given to the server's user."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise _unusable(folder, error) from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _prepare(folder: Path) -> tuple[Place, Path]:
+    try:
         place = locate(folder)
         if place.user is None and not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
     except OSError as error:
-        raise ServerError(f"the data folder {folder} cannot be used: {error.strerror}; set JOURNEYS_DATA to one of yours") from None
+        raise _unusable(folder, error) from None
     if place.user is not None and not place.outside and not _enters(place.user, folder):
         if place.data.exists():
             raise ServerError(f"the user {place.user!r} owns the database in {place.home}, but cannot enter {folder}; chmod o+x")

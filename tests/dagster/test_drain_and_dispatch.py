@@ -13,6 +13,8 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import Envelope
 from dagster import DagsterInstance
 
+from journey_pipelines.settings import settings
+
 ROUTED = dg.AssetKey(["journeys", "routed_events"])
 ENTRIES = dg.AssetKey(["journeys", "journey_entries"])
 ADVANCEMENTS = dg.AssetKey(["journeys", "journey_advancements"])
@@ -42,6 +44,7 @@ def mailbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
     controller.start()
     monkeypatch.setenv("JOURNEYS_SMTP_URL", f"smtp://127.0.0.1:{port}")
     monkeypatch.setenv("JOURNEYS_SENDER", "Shop <shop@example.org>")
+    settings.cache_clear()  # importing the code location may just have read them
     yield box
     controller.stop()
 
@@ -120,6 +123,7 @@ RUN_BOTH = """
 import json, sys
 from dagster import DagsterInstance
 from journey_pipelines.definitions import defs
+from journey_pipelines.settings import settings
 quickly = {"budget_seconds": 20.0, "linger_seconds": 0.0}
 with DagsterInstance.ephemeral() as instance:
     for job, op in (("drain_journeys", "journeys_drain"), ("dispatch_messages", "send_due_messages")):
@@ -139,6 +143,7 @@ def test_the_hot_jobs_never_import_pandas(
 def test_a_wrong_channel_setting_fails_the_run_in_one_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOURNEYS_SMTP_URL", "smtp://127.0.0.1:25")
     monkeypatch.delenv("JOURNEYS_SENDER", raising=False)
+    settings.cache_clear()
     result = run("dispatch_messages", raise_on_error=False)
     (failure,) = [event for event in result.all_events if event.is_step_failure]
     assert "JOURNEYS_SENDER" in str(failure.step_failure_data.error_display_string)

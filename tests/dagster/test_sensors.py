@@ -15,6 +15,8 @@ from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRunS
 from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
+from journey_pipelines.settings import settings
+
 DRAIN = "drain_journeys"
 SENSORS = {
     "inbox_doorbell": DRAIN,
@@ -50,6 +52,7 @@ LATER = {
 @pytest.fixture(autouse=True)
 def _mail_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOURNEYS_SMTP_URL", "smtp://127.0.0.1:2525")
+    settings.cache_clear()  # importing the code location may just have read them
 
 
 def tick(definitions: dg.Definitions, instance: DagsterInstance, name: str) -> dg.RunRequest | dg.SkipReason:
