@@ -1,55 +1,116 @@
-"""A tick with nothing due and 1,000,000 parked journeys; and how long the code location takes to load."""
+"""A tick, and the doorbells, with nothing due and more and more parked journeys; and how long the code location takes to load."""
+
+from __future__ import annotations
 
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.database import fresh
-from benchmarks.throughput import START, write_project
+import sqlalchemy as sa
+
+from benchmarks.database import execute, fresh, settle, timed
+from benchmarks.figures import Figure, Wanted
+from benchmarks.people import START
+from benchmarks.throughput import write_project
+from journey_pipelines.engine import doorbells
 from journey_pipelines.engine.deploy import deploy
 from journey_pipelines.engine.tick import Worker
 from journey_pipelines.workflows.load import load_project
 
+_ROWS = 1_000_000
+_TICKS = 50
+#: due in the month that begins a day after the ticks that are measured, in no order
+_PARK = """
+INSERT INTO journeys.customer_journeys
+       (workflow_id, version, customer_id, shard, trigger_id, step_key, step_uid, at, at_seq, due_at, due_seq, entered_at, entered_seq)
+SELECT 'bench', 1, 'c' || n, journeys.shard_of('c' || n), 'signup', 'later', s.step_uid, %(at)s, n,
+       %(at)s::timestamptz + interval '1 day' + interval '1 second' * (n::bigint * 7919 %% 2592000), 9223372036854775807, %(at)s, n
+  FROM generate_series(%(first)s::integer, %(last)s::integer) n, journeys.workflow_steps s WHERE s.step_key = 'later'
+"""
+_INDEXES = """
+SELECT i.indexrelid::regclass::text AS name, pg_get_indexdef(i.indexrelid) AS definition
+  FROM pg_index i WHERE i.indrelid = 'journeys.customer_journeys'::regclass AND NOT i.indisprimary
+"""
+_BYTES = "SELECT pg_total_relation_size('journeys.customer_journeys')"
 
-def measure(server_url: str, parked: int = 1_000_000) -> dict[str, Any]:
-    """Milliseconds of a tick (median of 20, and the first, which compiles and connects)."""
+
+def measure(server_url: str, parked: Sequence[int]) -> list[Figure]:
+    """Milliseconds of a tick (median of 50), of a new worker's first one, and of the doorbells, at each number of parked journeys."""
+    figures: list[Figure] = []
+    smallest: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder, fresh(server_url, "bench_idle") as engine:
         write_project(Path(folder))
         deploy(engine, load_project(folder), START)
+        there, loading = 0, 0.0
+        for wanted in parked:
+            loading += timed(lambda first=there + 1, last=wanted: _park(engine, first, last))
+            there = wanted
+            settle(engine)
+            for name, milliseconds in _measure(engine).items():
+                most = Wanted(most=50) if name == "tick" else None
+                base = smallest.setdefault(name, milliseconds)
+                flat = None if base == milliseconds or name == "first tick" else Wanted(most=1.5)
+                against = f"with {parked[0]:,}" if wanted != parked[0] else ""
+                beside = base if against else None
+                figures.append(Figure(f"idle: {name}, {wanted:,} parked", milliseconds, "ms", most, beside, against, flat))
+        with engine.connect() as conn:
+            size = conn.exec_driver_sql(_BYTES).scalar_one()
+    figures.append(Figure("idle: loading the parked", round(loading, 1), "s"))
+    figures.append(Figure("idle: table and indexes", round(size / 1e6), "MB"))
+    return figures
+
+
+def _park(engine: sa.Engine, first: int, last: int) -> None:
+    """Journeys `first` to `last`. Many go in faster without indexes, which are built again from the whole table."""
+    with engine.connect() as conn:
+        indexes = conn.exec_driver_sql(_INDEXES).all() if last - first > _ROWS else []
+    for index in indexes:
+        execute(engine, f"DROP INDEX {index.name}")
+    for start in range(first, last + 1, _ROWS):
+        execute(engine, _PARK, at=START, first=start, last=min(last, start + _ROWS - 1))
+    for index in indexes:
         with engine.begin() as conn:
-            conn.exec_driver_sql(
-                """
-                INSERT INTO journeys.customer_journeys
-                       (workflow_id, version, customer_id, shard, trigger_id, step_key, step_uid, at, at_seq, due_at, due_seq,
-                        entered_at, entered_seq)
-                SELECT 'bench', 1, 'c' || n, journeys.shard_of('c' || n), 'signup', 'later', s.step_uid, %(at)s, n,
-                       %(at)s::timestamptz + interval '30 days', 9223372036854775807, %(at)s, n
-                  FROM generate_series(1, %(n)s) n, journeys.workflow_steps s WHERE s.step_key = 'later'
-                """,
-                {"at": START, "n": parked},
-            )
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-            conn.exec_driver_sql("VACUUM ANALYZE journeys.customer_journeys")
-        worker = Worker(engine)
-        times = []
-        for n in range(21):
-            started = time.perf_counter()
-            report = worker.tick(START + timedelta(minutes=n))
-            times.append((time.perf_counter() - started) * 1000)
-            assert not report.progress
-    return {"parked": parked, "first_tick_ms": round(times[0], 1), "idle_tick_ms": round(median(times[1:]), 1)}
+            conn.exec_driver_sql("SET LOCAL maintenance_work_mem = '512MB'")
+            conn.exec_driver_sql(index.definition)
 
 
-def code_location() -> dict[str, Any]:
-    """Seconds until a fresh interpreter has the definitions (median of 3)."""
+def _measure(engine: sa.Engine) -> dict[str, float]:
+    worker = Worker(engine)
     times = []
-    for _ in range(3):
+    for minute in range(_TICKS + 1):
         started = time.perf_counter()
-        subprocess.run([sys.executable, "-W", "ignore", "-c", "from journey_pipelines.definitions import defs"], check=True)
-        times.append(time.perf_counter() - started)
-    return {"code_location_seconds": round(median(times), 2)}
+        report = worker.tick(START + timedelta(minutes=minute))
+        times.append((time.perf_counter() - started) * 1000)
+        assert not report.progress
+    return {"first tick": round(times[0], 1), "tick": round(median(times[1:]), 2), "doorbells": round(_ring(engine), 2)}
+
+
+def _ring(engine: sa.Engine) -> float:
+    """Milliseconds of the engine's doorbells together, median."""
+    bells: list[Callable[[sa.Connection, datetime], Any]] = [
+        doorbells.inbox_waiting,
+        doorbells.segment_changes_waiting,
+        doorbells.moments_waiting,
+        doorbells.journeys_due,
+    ]
+    times = []
+    with engine.connect() as conn:
+        for minute in range(_TICKS):
+            now = START + timedelta(minutes=minute)
+            started = time.perf_counter()
+            assert not any([bell(conn, now) for bell in bells])
+            times.append((time.perf_counter() - started) * 1000)
+    return median(times)
+
+
+def code_location() -> list[Figure]:
+    """Seconds until a fresh interpreter has the definitions (median of 3)."""
+    command = [sys.executable, "-W", "ignore", "-c", "from journey_pipelines.definitions import defs"]
+    times = [timed(lambda: subprocess.run(command, check=True)) for _ in range(3)]
+    return [Figure("code location: load", round(median(times), 2), "s", Wanted(most=3))]

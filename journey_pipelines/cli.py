@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from journey_pipelines.audience import commands as audience_commands
-from journey_pipelines.commands import database, engine, project
+from journey_pipelines.commands import catalogue, database, engine, operations, project, scaffold
 from journey_pipelines.intake import commands as intake_commands
 
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -23,7 +23,7 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
     )
-    for module in (project, engine, intake_commands, audience_commands, database):
+    for module in (project, scaffold, catalogue, engine, operations, intake_commands, audience_commands, database):
         module.register(app)
     return app
 
@@ -46,9 +46,10 @@ def known_errors() -> tuple[type[Exception], ...]:
     """What a user can cause: its text is the message."""
     from journey_pipelines.delivery.channels.configure import ChannelConfigError
     from journey_pipelines.engine.deploy import ProjectHasErrors
+    from journey_pipelines.engine.operator import OperationRefused
     from journey_pipelines.settings import SettingsError
     from journey_pipelines.store.connect import DatabaseUnavailable
     from journey_pipelines.store.migrate import MigrationError
     from reports.days import ReportDayError
 
-    return (ChannelConfigError, ProjectHasErrors, SettingsError, DatabaseUnavailable, MigrationError, ReportDayError)
+    return (ChannelConfigError, OperationRefused, ProjectHasErrors, SettingsError, DatabaseUnavailable, MigrationError, ReportDayError)

@@ -27,6 +27,7 @@ from journey_pipelines.settings import settings
 from reports.assets import report_assets, report_partitions
 from sensors.due_journeys import due_journeys_sensor
 from sensors.inbox import inbox_sensor
+from sensors.moments import moments_sensor
 from sensors.outbox import outbox_sensor
 from sensors.segment_changes import segment_changes_sensor
 from sensors.sources import sources_sensor
@@ -51,10 +52,11 @@ def build_definitions(project_path: str | Path | None = None, overrides: Mapping
     return dg.Definitions(
         assets=[*engine_tables(), drain_assets(), *project.assets, *reports],
         asset_checks=[*checks, *project.checks],
-        jobs=[drain, dispatch, retire, check, report, *([jobs.deploy_job(project.deployable)] if project.deployable else [])],
+        jobs=[drain, dispatch, retire, check, report, jobs.enter_job(), *([jobs.deploy_job(project.deployable)] if project.deployable else [])],
         sensors=[
             inbox_sensor(drain, rings),
             sources_sensor(drain, rings),
+            moments_sensor(drain, rings),
             segment_changes_sensor(drain, rings),
             due_journeys_sensor(drain, rings),
             outbox_sensor(dispatch, rings),

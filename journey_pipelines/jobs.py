@@ -13,6 +13,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from journey_pipelines.assets.external import JOURNEY_ADVANCEMENTS, JOURNEY_ENTRIES, ROUTED_EVENTS
 from journey_pipelines.ops.dispatch import send_due_messages
+from journey_pipelines.ops.enter import enter_customers
 from journey_pipelines.ops.retire import HOT, LANE_TAG, retire_hot_runs
 
 # Twice the budget of a drain: a run that is still there after it hangs
@@ -90,3 +91,18 @@ def retire_job() -> dg.JobDefinition:
         retire_hot_runs()
 
     return retire_runs
+
+
+def enter_job() -> dg.JobDefinition:
+    """Customers that an operator chose, from the launchpad."""
+
+    @dg.job(
+        name="enter_journeys",
+        description="Asks a workflow to take customers in, by ids, a file or an expression. Only counts them, unless told otherwise.",
+        executor_def=dg.in_process_executor,
+        tags=UPKEEP_TAGS,
+    )
+    def enter_journeys() -> None:
+        enter_customers()
+
+    return enter_journeys

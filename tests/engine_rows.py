@@ -97,17 +97,20 @@ _ORPHANS = {
              WHERE (j.workflow_id, j.customer_id, j.entry_key) = (a.workflow_id, a.customer_id, a.entry_key))""",
     "ended journeys without exactly one last transition": """
         SELECT count(*) FROM journeys.customer_journeys j WHERE j.status = 'ended' AND 1 <> (
-            SELECT count(*) FROM journeys.journey_transitions t WHERE t.journey_id = j.id AND t.to_step IS NULL)""",
+            SELECT count(*) FILTER (WHERE t.to_step IS NULL) - count(*) FILTER (WHERE t.why = 'retried')
+              FROM journeys.journey_transitions t WHERE t.journey_id = j.id)""",
     "active journeys with a last transition": """
         SELECT count(*) FROM journeys.customer_journeys j WHERE j.status = 'active' AND EXISTS (
-            SELECT FROM journeys.journey_transitions t WHERE t.journey_id = j.id AND t.to_step IS NULL)""",
+            SELECT FROM journeys.journey_transitions t WHERE t.journey_id = j.id
+            HAVING count(*) FILTER (WHERE t.to_step IS NULL) > count(*) FILTER (WHERE t.why = 'retried'))""",
     "journeys without exactly one first transition": """
         SELECT count(*) FROM journeys.customer_journeys j WHERE 1 <> (
             SELECT count(*) FROM journeys.journey_transitions t WHERE t.journey_id = j.id AND t.from_step IS NULL)""",
     "transitions that do not follow each other": """
         SELECT count(*) FROM (
-            SELECT from_step, lag(to_step) OVER w AS before, row_number() OVER w AS n FROM journeys.journey_transitions
-            WINDOW w AS (PARTITION BY journey_id ORDER BY id)) t WHERE n > 1 AND from_step IS DISTINCT FROM before""",
+            SELECT from_step, why, lag(to_step) OVER w AS before, lag(why) OVER w AS why_before, row_number() OVER w AS n
+              FROM journeys.journey_transitions WINDOW w AS (PARTITION BY journey_id ORDER BY id)) t
+         WHERE n > 1 AND from_step IS DISTINCT FROM before AND NOT (why = 'retried' AND why_before = 'error')""",
     "journeys that are not where the last transition led": """
         SELECT count(*) FROM journeys.customer_journeys j WHERE j.status = 'active' AND j.step_key <> (
             SELECT t.to_step FROM journeys.journey_transitions t WHERE t.journey_id = j.id ORDER BY t.id DESC LIMIT 1)""",

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from journey_pipelines.engine.deploy import DeployReport, deploy
 from journey_pipelines.engine.reports import TickReport
 from journey_pipelines.engine.tick import Worker
+from journey_pipelines.store import moment_tables as m
 from journey_pipelines.store import tables as t
 from journey_pipelines.workflows.load import load_project
 
@@ -49,6 +50,8 @@ class World:
 
     def profile(self, customer: str, when: datetime = START, **fields: Any) -> None:
         with self.db.begin() as conn:
+            # the app's write is received when it happens: the clock stands at that time
+            conn.execute(sa.text("UPDATE journeys.engine_clock SET wall_at = clock_timestamp(), engine_at = :at, rate = 1e-9"), {"at": when})
             conn.execute(sa.select(sa.func.journeys.upsert_profile(customer, sa.literal(fields, JSONB), when)))
 
     def event(
@@ -75,9 +78,13 @@ class World:
         """Everything that is due at `now`."""
         return self.worker.tick(now)
 
+    def begin_worker(self, *, batch_size: int = 10_000) -> None:
+        """A new process takes over: nothing is remembered but what the database holds."""
+        self.worker = Worker(self.db, batch_size=batch_size)
+
     def begin_again(self, *, batch_size: int = 10_000) -> None:
         """Forget all that happened, keep what is deployed: the same events get the same places again."""
-        deployed = {t.automation_workflows, t.workflow_steps, t.interests, t.deployment}
+        deployed = {t.automation_workflows, t.workflow_steps, t.interests, t.deployment, m.segments}
         fixed = {t.engine_shards, t.delivery_shards, t.zone_offsets, t.engine_clock, t.engine_identity}
         names = ", ".join(str(table) for table in t.metadata.sorted_tables if table not in deployed | fixed)
         with self.db.begin() as conn:

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from journey_pipelines.expressions import EventScope, Scope, values
 from journey_pipelines.expressions.environment import customer_names, event_names
 from journey_pipelines.expressions.facts import Facts, PastEvent
-from journey_pipelines.store.tables import customer_events, customer_profiles, segment_memberships
+from journey_pipelines.store.tables import customer_events, customer_journeys, customer_profiles, segment_memberships
 
 CATALOGUE = {"plan": "text", "score": "number", "vip": "bool", "renewal": "date", "seen": "datetime"}
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -57,6 +57,7 @@ class Case:
     at_seq: int
     zone: str | None
     segments: frozenset[str] = field(default_factory=frozenset)
+    workflows: frozenset[str] = field(default_factory=frozenset)
 
 
 # -- what rows may hold
@@ -88,6 +89,12 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     return {key: draw(kinds.get(key, anything)) if draw(st.integers(0, 5)) else draw(anything) for key in keys}
 
 
+answers = st.fixed_dictionaries({
+    "step": st.sampled_from(["score", "call", None]),
+    "status": st.sampled_from([Decimal(200), "200", None]),
+    "response": anything | documents() | st.just({"grade": "A"}),
+    "outcome": texts | st.none(),
+})  # fmt: skip
 clicks = st.fixed_dictionaries({"step": st.sampled_from(["remind", "offer", None]), "machine": st.sampled_from([True, False, None, "x"])})
 
 
@@ -109,16 +116,18 @@ def rows(draw: st.DrawFn) -> Case:
         documents() | clicks,
         st.integers(1, 3),
     )
+    answer = st.tuples(st.sampled_from(["webhook.answered", "task.done"]), st.integers(0, 20), answers | documents(), st.integers(1, 2))
     return Case(
         columns,
         attributes,
         draw(documents()),
         draw(st.none() | documents()),
-        draw(st.lists(event, max_size=4)),
+        draw(st.lists(event | answer, max_size=5)),
         draw(st.integers(-1, 21)),
         draw(st.sampled_from([0, 1, 2, 3, 10**9, 2**63 - 1])),
         draw(st.sampled_from([None, "UTC", "America/New_York", "Asia/Kathmandu"])),
         draw(st.frozensets(st.sampled_from(["vip", "lapsed"]))),
+        draw(st.frozensets(st.sampled_from(["welcome", "winback"]))),
     )
 
 
@@ -160,6 +169,8 @@ def store(conn: sa.Connection, given_rows: list[Case]) -> None:
         for segment in case.segments:
             member = {"segment_id": segment, "customer_id": customer_id, "entered_at": START, "source": "test"}
             conn.execute(sa.insert(segment_memberships).values(member))
+        for workflow in ("welcome", "winback"):
+            conn.execute(sa.insert(customer_journeys).values(journey_of(customer_id, workflow, workflow in case.workflows)))
         conn.execute(
             sa.insert(cases).values(
                 id=row, customer_id=customer_id, payload=raw(case.payload), type="cart", occurred_at=START, at=at, at_seq=case.at_seq,
@@ -187,6 +198,16 @@ def store(conn: sa.Connection, given_rows: list[Case]) -> None:
     )
 
 
+def journey_of(customer_id: str, workflow: str, active: bool) -> dict[str, Any]:
+    """A journey of a workflow: a customer who has only one that ended is not in it."""
+    ended = {} if active else {"status": "ended", "ended_at": START, "exit_reason": "completed"}
+    places = {"at": START, "at_seq": 1, "due_at": START, "due_seq": 1, "entered_at": START, "entered_seq": 1}
+    return {
+        "workflow_id": workflow, "version": 1, "customer_id": customer_id, "shard": 0, "trigger_id": "t", "step_key": "s", "step_uid": 1,
+        **places, **ended,
+    }  # fmt: skip
+
+
 def raw(document: Any) -> sa.ColumnElement[Any]:
     """JSON text with every number as it is written, which no Python float would keep."""
     return sa.cast(sa.literal(dumps(document), sa.Text()), JSONB)
@@ -203,8 +224,9 @@ def dumps(value: Any) -> str:
     return json.dumps(value)
 
 
-def oracle(row: int, case: Case) -> tuple[dict[str, Any], dict[str, Any]]:
-    at = START + timedelta(days=case.at)
+def oracle(row: int, case: Case, at: datetime | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Names and functions of one row; `at`: as if it were then, and not the row's own time."""
+    at = at or START + timedelta(days=case.at)
     names = {
         "customer": customer_names({**case.columns, "attributes": case.attributes}, CATALOGUE),
         "event": event_names("cart", START, case.payload),
@@ -224,7 +246,17 @@ def oracle(row: int, case: Case) -> tuple[dict[str, Any], dict[str, Any]]:
         PastEvent(event_type, START + timedelta(days=day), seq_of(row, number), payload, row if its == 1 else 1000)
         for number, (event_type, day, payload, its) in enumerate(case.history)
     ]
-    facts = Facts(now=at, at=at, at_seq=case.at_seq, zone=case.zone, history=history, segments=case.segments, journey=journey)
+    facts = Facts(
+        now=at,
+        at=at,
+        at_seq=case.at_seq,
+        zone=case.zone,
+        history=history,
+        segments=case.segments,
+        workflows=case.workflows,
+        journey=journey,
+    )
+    names["steps"] = facts.steps()
     return names, facts.functions(names)
 
 

@@ -63,13 +63,24 @@ SELECT count(*) FROM (
      WHERE status = 'active' AND held_at IS NULL AND due_at <= :late LIMIT :most) AS x
 """
 
-# Not those that wait on purpose: of workflows that are drafts or paused, of journeys that are held
+# Not those that wait on purpose: of workflows from which nothing is sent for now, of journeys that are parked, and those beyond a limit of
+# sends, which wait for hours if they have to
 OVERDUE_MESSAGES = """
 SELECT count(*) FROM (
     SELECT 1 FROM journeys.messages AS m LEFT JOIN journeys.customer_journeys AS j ON j.id = m.journey_id
      WHERE m.state IN ('planned', 'deferred', 'retry') AND m.send_after <= :late AND j.held_at IS NULL
-       AND m.workflow_id NOT IN (SELECT w.id FROM journeys.automation_workflows AS w WHERE w.is_current AND w.status IN ('draft', 'paused'))
+       AND m.workflow_id NOT IN (
+           SELECT w.id FROM journeys.automation_workflows AS w
+            WHERE w.is_current AND (
+                  w.status IN ('draft', 'paused') OR jsonb_typeof(w.definition -> 'workflow' -> 'limits' -> 'sends') = 'object'
+                  OR EXISTS (SELECT 1 FROM journeys.operator_holds AS h
+                              WHERE h.released_at IS NULL AND (h.workflow_id IS NULL OR h.workflow_id = w.id))))
      LIMIT :most) AS x
+"""
+
+# The breaker holds the sends of a workflow that took in many times more people than it is used to; only a person releases it
+BREAKER_HOLDS = """
+SELECT count(*) FROM (SELECT 1 FROM journeys.operator_holds WHERE released_at IS NULL AND held_by = 'breaker' LIMIT :most) AS x
 """
 
 # At a step that its pinned version does not have: nothing would ever move it
@@ -93,6 +104,7 @@ COUNTS: dict[str, tuple[dg.AssetKey, dict[str, str]]] = {
         JOURNEY_ADVANCEMENTS,
         {"events": OVERDUE_EVENTS, "journeys": OVERDUE_JOURNEYS, "messages": OVERDUE_MESSAGES},
     ),
+    "breaker_closed": (JOURNEY_ENTRIES, {"workflows": BREAKER_HOLDS}),
     "nothing_stuck": (JOURNEY_ADVANCEMENTS, {"journeys": LOST_JOURNEYS, "sends": ABANDONED_SENDS}),
 }
 
@@ -100,6 +112,7 @@ DESCRIPTIONS = {
     "no_duplicate_entries": "Nobody entered a workflow twice for one event, in the last day.",
     "no_duplicate_messages": "Nobody was sent the same action twice for one event, in the last day.",
     "nothing_overdue": "No event, journey or message has been due for more than five minutes.",
+    "breaker_closed": "No workflow's sends are held because too many entered it; `journeys holds` says why, `journeys release` ends it.",
     "nothing_stuck": "No journey waits at a step its version does not have; no send was left without an outcome.",
 }
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from journey_pipelines.audience.status import Backlog, Status
+    from journey_pipelines.audience.status import Backlog, Status, WorkflowStatus
 
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -74,11 +74,11 @@ def _show(found: "Status") -> None:
     out.print(f"clock {found.now:%Y-%m-%d %H:%M:%S} UTC{rate}; deployment {found.generation}", markup=False)
     workflows = Table("workflow", "version", "status", "active", "waiting at", "ended")
     for workflow in found.workflows:
-        held = f" ({workflow.held:,} held)" if workflow.held else ""
+        held = f" ({workflow.held:,} parked)" if workflow.held else ""
         workflows.add_row(
             workflow.workflow_id,
             str(workflow.version),
-            workflow.status,
+            _status(workflow, found),
             f"{workflow.active:,}{held}",
             _counts(workflow.waiting_at),
             _counts(workflow.ended),
@@ -88,6 +88,8 @@ def _show(found: "Status") -> None:
     else:
         out.print("no workflow is deployed: run `journeys deploy`")
 
+    for line in _standing(found):
+        out.print(line, style="yellow", markup=False)
     backlogs = Table("backlog", "rows", "oldest", "behind")
     for name, backlog in (("inbox", found.inbox), ("journeys due", found.due), ("messages to send", found.outbox)):
         backlogs.add_row(name, f"{backlog.rows:,}", f"{backlog.oldest:%Y-%m-%d %H:%M:%S}" if backlog.oldest else "", _behind(backlog))
@@ -118,6 +120,36 @@ def _show(found: "Status") -> None:
             upto = f"{source.cursor:%Y-%m-%d %H:%M:%S}" if source.cursor else ""
             sources.add_row(source.source_id, upto, f"{source.rows_read:,}", f"{source.rows_refused:,}", escape(source.last_error or ""))
         out.print(sources)
+
+
+def _status(workflow: "WorkflowStatus", found: "Status") -> str:
+    """Its status in git, and what an operator made of it."""
+    said = [workflow.status]
+    if workflow.status == "archived" and workflow.active:
+        said.append("draining")
+    for hold in found.standing.holds:
+        if hold.workflow_id in (None, workflow.workflow_id):
+            said.append("held" if hold.what == "workflow" else "sends held")
+    if workflow.workflow_id in found.standing.resuming:
+        said.append("resuming")
+    return ", ".join(dict.fromkeys(said))
+
+
+def _standing(found: "Status") -> list[str]:
+    standing = found.standing
+    lines = [
+        f"held: {hold.scope} ({_what(hold.what)}) since {hold.held_at:%Y-%m-%d %H:%M} by {hold.held_by}: {hold.why}"
+        for hold in standing.holds
+    ]
+    lines += [f"resuming: {name}, until {until:%Y-%m-%d %H:%M}" for name, until in sorted(standing.resuming.items())]
+    lines += [f"limit reached: {one.workflow_id}: {one.what} {one.limit}" for one in standing.limits if not one.left]
+    if standing.tasks:
+        lines.append(f"tasks open: {_counts(dict(standing.tasks))}; see `journeys tasks`")
+    return lines
+
+
+def _what(held: str) -> str:
+    return "sends only" if held == "dispatch" else "advancing and sends"
 
 
 def _counts(counts: dict[str, int]) -> str:

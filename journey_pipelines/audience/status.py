@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from journey_pipelines.audience.standing import Standing, standing
 from journey_pipelines.store.tables import (
     automation_workflows,
     customer_journeys,
@@ -101,6 +102,7 @@ class Status:
     messages: Sequence[MessageCount]
     refused: Sequence[Refused]
     sources: Sequence[SourceStatus]
+    standing: Standing
 
 
 def status(conn: sa.Connection, now: datetime) -> Status:
@@ -126,6 +128,7 @@ def status(conn: sa.Connection, now: datetime) -> Status:
         messages=counts,
         refused=_refused(conn),
         sources=_sources(conn, list(deployed.sources or {})),
+        standing=standing(conn, now),
     )
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from journey_pipelines.store.tables import automation_workflows, messages
 from journey_pipelines.workflows.definition import Definition
-from journey_pipelines.workflows.model import AfterWait, EventWait, Step
+from journey_pipelines.workflows.model import AfterWait, DateWait, EventWait, Step
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def due_next(conn: sa.Connection, customer_id: str, journeys: Sequence[Mapping[s
     found = []
     for journey in journeys:
         step = steps.get((journey["workflow_id"], journey["version"], journey["step_key"]))
-        what = "held by an operator" if journey["held_at"] else _waits(step)
+        what = "held or paused" if journey["held_at"] else _waits(step)
         found.append(
             Due(
                 journey["due_at"],
@@ -67,9 +67,18 @@ def _waits(step: Step | None) -> str:
         return "goes on"
     if isinstance(step.wait, EventWait):
         return f"waits for {' or '.join(step.wait.events)}, at most {step.wait.timeout}"
+    if isinstance(step.wait, DateWait):
+        return f"waits for the date {step.wait.date}"
     if isinstance(step.wait, AfterWait):
-        return f"waits {step.wait.after}"
+        return " ".join(["waits", *([str(step.wait.after)] if step.wait.after else []), *_window(step.wait)])
     return "goes on"
+
+
+def _window(wait: AfterWait) -> list[str]:
+    found = [f"until {wait.until}"] if wait.until else []
+    found += [f"until it is between {wait.between[0]} and {wait.between[1]}"] if wait.between else []
+    found += ["until the customer's best hour"] if wait.best_time else []
+    return [*found, *([f"on {', '.join(wait.on)}"] if wait.on else [])]
 
 
 def _does(step: Step | None) -> str:

@@ -22,14 +22,24 @@ def run(
     forever: Annotated[bool, typer.Option("--forever", help="Until interrupted.")] = False,
     no_send: Annotated[bool, typer.Option("--no-send", help="Move journeys, send nothing.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, max=100_000, help="Rows a transaction.")] = 10_000,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="On a copy: what the next hours would bring. Writes and sends nothing.")
+    ] = False,
+    hours: Annotated[float, typer.Option(min=0.01, max=24 * 366, help="With --dry-run: so far ahead.")] = 24.0,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: as one JSON document.")] = False,
 ) -> None:
     """Move journeys and send messages without Dagster."""
     from journey_pipelines.engine.loop import loop
     from journey_pipelines.intake.sources import poller
     from journey_pipelines.store.connect import make_engine
 
-    if once + until_idle + forever != 1:
-        raise typer.BadParameter("say one of --once, --until-idle, --forever")
+    if once + until_idle + forever + dry_run != 1:
+        raise typer.BadParameter("say one of --once, --until-idle, --forever, --dry-run")
+    if dry_run:
+        from journey_pipelines.commands.dry_run import dry_run as run_on_a_copy
+
+        run_on_a_copy(hours, as_json)
+        return
     mode: Literal["once", "until_idle", "forever"] = "once" if once else "until_idle" if until_idle else "forever"
     engine = make_engine(application_name="journeys run")
     send = None if no_send else dispatcher(engine)
@@ -45,6 +55,7 @@ def dispatcher(engine: Any) -> Any:
     """A function that dispatches once with the channels of the settings and the deployed consent policy."""
     from journey_pipelines.delivery.channels.configure import channels_from_settings
     from journey_pipelines.delivery.dispatch import dispatch
+    from journey_pipelines.engine.leaving import exit_predicates
     from journey_pipelines.engine.policies import consent_predicates
     from journey_pipelines.settings import settings
 
@@ -52,8 +63,8 @@ def dispatcher(engine: Any) -> Any:
 
     def send(budget: float) -> Any:
         with engine.connect() as conn:
-            consent = consent_predicates(conn)
-        return dispatch(engine, channels, consent=consent, budget=budget, linger=0.0)
+            consent, leaving = consent_predicates(conn), exit_predicates(conn)
+        return dispatch(engine, channels, consent=consent, leaving=leaving, budget=budget, linger=0.0)
 
     return send
 

@@ -1,5 +1,6 @@
 """validate, deploy, sql, graph: the project's folder."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,21 +27,33 @@ def register(app: typer.Typer) -> None:
 
 
 def validate(
-    project: ProjectOption = None, strict: Annotated[bool, typer.Option("--strict", help="Warnings fail, too.")] = False
+    project: ProjectOption = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail, too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a list of {file, line, column, severity, message}.")] = False,
 ) -> None:
-    """Check the project: every error with its place, what was expected and what to do."""
+    """Check the project: every error with its place, what was expected and what to do. Exit code 1 where something fails."""
+    from journey_pipelines.commands.findings import as_list, grouped
+
     loaded = _load(project)
-    for problem in loaded.problems:
-        style = "red" if problem.severity == "error" else "yellow"
-        out.print(str(problem), style=style, markup=False)
-    errors, warnings = len(loaded.errors), len(loaded.warnings)
-    out.print(f"{_count(len(loaded.workflows), 'workflow')} without errors, {_count(errors, 'error')}, {_count(warnings, 'warning')}")
-    if errors or (strict and warnings):
+    if as_json:
+        typer.echo(json.dumps(as_list(loaded.problems), ensure_ascii=False, indent=2))
+    else:
+        for style, line in grouped(loaded):
+            out.print(line, style=style, markup=False)
+    if loaded.errors or (strict and loaded.warnings):
         raise typer.Exit(1)
 
 
-def deploy(project: ProjectOption = None) -> None:
+def deploy(
+    project: ProjectOption = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what would change, as `journeys diff` does.")] = False,
+) -> None:
     """Store the project in the database: a changed workflow gets a new version, journeys stay on theirs."""
+    if plan:
+        from journey_pipelines.commands.changes import show_plan
+
+        show_plan(project)
+        return
     from journey_pipelines.engine.deploy import ProjectHasErrors
     from journey_pipelines.engine.deploy import deploy as deploy_project
     from journey_pipelines.store.clock import clock_now
@@ -59,6 +72,12 @@ def deploy(project: ProjectOption = None) -> None:
     for change in report.changes:
         table.add_row(change.workflow_id, str(change.version), change.status, change.change)
     out.print(table)
+    for name, retired in report.retired.items():
+        ended = f"{retired.version_retired:,} version_retired, {retired.step_removed:,} step_removed"
+        out.print(f"{name}: journeys of older versions ended (in_flight: exit): {ended}", markup=False)
+    for one in report.resumed:
+        until = f"until {one.until_at:%Y-%m-%d %H:%M} UTC"
+        out.print(f"{one.workflow_id}: {one.parked:,} parked journeys and {one.overdue:,} overdue messages go on, {until}", markup=False)
     for grant in report.grants:
         out.print(f"a declared source cannot be read yet; its owner runs: {grant}", style="yellow", markup=False)
 
@@ -70,11 +89,11 @@ def sql(
     """Print the SQL a workflow compiles to; :name is what the engine supplies at run time."""
     from journey_pipelines.compiler.plan import statements
     from journey_pipelines.compiler.readable import readable
-    from journey_pipelines.engine.policies import message_lives
+    from journey_pipelines.engine.policies import surroundings
 
     loaded = _load(project)
     found = _workflow(loaded, workflow)
-    for statement in statements(found.definition, 1, brand=loaded.policies.brand, expires=message_lives(loaded.policies)):
+    for statement in statements(found.definition, 1, surroundings(loaded)):
         out.print(readable(statement) + "\n", markup=False)
 
 
@@ -101,7 +120,3 @@ def _workflow(project: "Project", workflow_id: str) -> "Loaded":
         out.print(f"no workflow {workflow_id!r} without errors in {project.path}; there are: {names}", style="red", markup=False)
         raise typer.Exit(1)
     return found
-
-
-def _count(n: int, word: str) -> str:
-    return f"{n} {word}" + ("" if n == 1 else "s")

@@ -9,18 +9,22 @@ from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, aggregate_order_by
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
+from journey_pipelines.compiler import emit
 from journey_pipelines.compiler.details import built_array, built_object, null_json
+from journey_pipelines.compiler.emit import effect_depth, effect_time
 from journey_pipelines.compiler.statement import NOW, SALT, TS, lit
 from journey_pipelines.expressions import Scope, compile_condition, compile_text, compile_value
 from journey_pipelines.expressions.durations import Duration
+from journey_pipelines.store.moment_tables import customer_changes
 from journey_pipelines.store.tables import messages, tasks, workflow_action_logs
 from journey_pipelines.workflows.model import Action, Workflow
 
 PROFILE_KINDS = {"update_profile"}
 SEGMENT_KINDS = {"add_to_segment": "enter", "remove_from_segment": "leave"}
+EVENT_KINDS = {"emit_event", "start_workflow", "exit_workflow"}
 #: a step with these writes rows of a customer: one journey of a customer at a time, or the second write would vanish
 CUSTOMER_KINDS = PROFILE_KINDS | set(SEGMENT_KINDS)
 
@@ -35,20 +39,25 @@ def condition_column(number: int, action: Action) -> str:
     return fact_name("do", number, action)
 
 
-def fact_columns(actions: Sequence[Action], scope: Scope) -> tuple[list[sa.ColumnElement[Any]], dict[str, sa.ColumnElement[Any]]]:
-    """Columns of `facts` for the actions: conditions, patches, texts; and the values their conditions saw."""
+def fact_columns(
+    actions: Sequence[Action], scope: Scope, doing: sa.ColumnElement[bool]
+) -> tuple[list[sa.ColumnElement[Any]], dict[str, sa.ColumnElement[Any]]]:
+    """Columns of `facts` for the actions: conditions, patches, texts; and the values their conditions saw. Without `doing` none is done."""
     columns: list[sa.ColumnElement[Any]] = []
     values: dict[str, sa.ColumnElement[Any]] = {}
     for n, action in enumerate(actions):
-        condition: sa.ColumnElement[Any] = sa.true()
+        condition: sa.ColumnElement[Any] = doing
         if action.when:
             compiled = compile_condition(action.when, scope)
             values.update(compiled.values)
-            condition = sa.func.coalesce(compiled.sql, sa.false(), type_=sa.Boolean)
+            condition = sa.and_(doing, sa.func.coalesce(compiled.sql, sa.false(), type_=sa.Boolean))
         columns.append(condition.label(condition_column(n, action)))
         if action.kind == "update_profile":
             columns.append(_patch(action, scope).label(fact_name("patch", n, action)))
             columns.append(_increment(action, scope).label(fact_name("inc", n, action)))
+        if action.kind in ("emit_event", "start_workflow"):
+            payload = {key: _json_value(value, scope) for key, value in (action.params.get("payload") or {}).items()}
+            columns.append(built_object(payload).label(fact_name("payload", n, action)))
         if action.kind == "create_task":
             for name in ("title", "body", "assignee"):
                 text = action.params.get(name)
@@ -203,6 +212,9 @@ def action_log(step_key: str, actions: Sequence[Action], facts: Any) -> sa.CTE |
             reason = sa.case((sa.and_(~f.held_out, missing), lit("the title names something that is missing")))
         elif a.kind == "update_profile":
             detail = f[fact_name("patch", n, a)].op("||")(f[fact_name("inc", n, a)])
+        elif a.kind in EVENT_KINDS:
+            key = "type" if a.kind == "emit_event" else "workflow"
+            detail = sa.func.jsonb_build_object(lit(key), sa.literal(a.params[key], sa.Text), type_=JSONB)
         else:
             detail = sa.func.jsonb_build_object(lit("segment"), sa.literal(a.params["segment"], sa.Text), type_=JSONB)
         rows.append(
@@ -254,7 +266,8 @@ def segment_writes(workflow: Workflow, actions: Sequence[Action], facts: Any) ->
             sa.literal(a.params["segment"], sa.Text).label("segment"),
             f.customer_id,
             lit(SEGMENT_KINDS[a.kind]).label("change"),
-            f.at,
+            effect_time(f.at, f.at_seq).label("at"),
+            effect_depth(f).label("depth"),
         ).where(f[condition_column(n, a)])
         for n, a in enumerate(actions)
         if a.kind in SEGMENT_KINDS
@@ -265,6 +278,45 @@ def segment_writes(workflow: Workflow, actions: Sequence[Action], facts: Any) ->
     call = sa.func.journeys.apply_segments(
         *(sa.func.array_agg(aggregate_order_by(column, m.c.n)) for column in (m.c.segment, m.c.customer_id, m.c.change, m.c.at)),
         sa.literal(f"workflow {workflow.id}", sa.Text),
+        sa.cast(sa.null(), ARRAY(TS)),
+        sa.func.array_agg(aggregate_order_by(m.c.depth, m.c.n)),
         type_=sa.BigInteger,
     )
     return [sa.select(call).select_from(m).having(sa.func.count() > lit(0)).scalar_subquery()]
+
+
+def events(actions: Sequence[Action], facts: Any) -> list[sa.Select[Any]]:
+    """The events that emit_event, start_workflow and exit_workflow write, for `emit.written`."""
+    f = facts.c
+    found: list[sa.Select[Any]] = []
+    for n, a in enumerate(actions):
+        done = [f[condition_column(n, a)]] if a.kind in EVENT_KINDS else []
+        if a.kind == "emit_event":
+            type_ = sa.literal(a.params["type"], sa.Text)
+            found.append(emit.event_rows(facts, type_, f[fact_name("payload", n, a)], done, cause=f.arrived_event))
+        elif a.kind == "start_workflow":
+            found.append(emit.started(facts, a.params["workflow"], f[fact_name("payload", n, a)], done, f.arrived_event))
+        elif a.kind == "exit_workflow":
+            found.append(emit.let_go(facts, a.params["workflow"], done, f.arrived_event))
+    return found
+
+
+def changes(actions: Sequence[Action], facts: Any, watched: frozenset[str]) -> sa.CTE | None:
+    """Rows of `customer_changes` for what update_profile writes of the keys that a condition reads."""
+    f = facts.c
+    at = effect_time(f.at, f.at_seq)
+    rows = []
+    for n, a in enumerate(actions):
+        if a.kind not in PROFILE_KINDS:
+            continue
+        written = {*(a.params.get("set") or {}), *(a.params.get("unset") or []), *(a.params.get("increment") or {})}
+        keys = sorted(written & watched)
+        if keys:
+            rows.append(
+                sa.select(f.customer_id, at, at, sa.literal(keys, ARRAY(sa.Text)), effect_depth(f)).where(f[condition_column(n, a)])
+            )
+    if not rows:
+        return None
+    names = ["customer_id", "at", "received_at", "keys", "depth"]
+    new = sa.insert(customer_changes).from_select(names, sa.union_all(*rows) if len(rows) > 1 else rows[0])
+    return new.returning(customer_changes.c.id).cte("changed")

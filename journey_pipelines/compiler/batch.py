@@ -1,11 +1,16 @@
 """The batch: one micro-batch's events that make rounds, in a temporary table of the worker's session."""
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from journey_pipelines.compiler.statement import TS
 
-#: round n holds everybody's n-th event of the batch; journey_id is set where the event belongs to a message we sent
+#: a static segment's move and a profile's change make rounds as events do; they are not events, and not in the history
+MOVE = "segment.move"
+CHANGE = "customer.change"
+
+#: round n holds everybody's n-th moment of the batch. journey_id: the journey an event belongs to; keys: profile keys that changed;
+#: depth: effects in a row at one instant
 batch_events = sa.Table(
     "batch_events",
     sa.MetaData(),
@@ -19,5 +24,7 @@ batch_events = sa.Table(
     sa.Column("profile", JSONB),
     sa.Column("journey_id", sa.BigInteger),
     sa.Column("round", sa.Integer),
+    sa.Column("keys", ARRAY(sa.Text)),
+    sa.Column("depth", sa.SmallInteger),
     prefixes=["TEMPORARY"],
 )

@@ -4,21 +4,24 @@ Admission is one row (`journey_admissions`): the INSERT .. ON CONFLICT .. WHERE 
 once cannot both pass (engine.md, 9). An event needs no ticket: it leaves the inbox once, and its key is unique.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
-from journey_pipelines.compiler.candidates import candidates_of, hashed, kept_payload
+from journey_pipelines.compiler import emit
+from journey_pipelines.compiler.candidates import candidates_of, hashed, kept_payload, trigger_events
+from journey_pipelines.compiler.room import entered_by_bucket, roomy, wanted
 from journey_pipelines.compiler.statement import NOW, Statement, compile_statement, lit
+from journey_pipelines.compiler.surroundings import Surroundings
 from journey_pipelines.compiler.texts import uses_event
-from journey_pipelines.compiler.waits import due_of, step_of
+from journey_pipelines.compiler.waits import cap_of, due_of, step_of
 from journey_pipelines.compiler.while_active import refresh, restart
 from journey_pipelines.store.tables import customer_journeys, journey_admissions, journey_context, journey_transitions
 from journey_pipelines.workflows.definition import Definition
-from journey_pipelines.workflows.model import EventTrigger, Reentry
+from journey_pipelines.workflows.model import Limits, Reentry, Trigger, Workflow
 
 
 @dataclass(frozen=True)
@@ -29,19 +32,24 @@ class EntryStatements:
     refresh: Statement | None
     restart: Statement | None
     enter: Statement
+    #: where entering is limited: the limits, and who would enter, by bucket of time
+    limits: Limits | None = None
+    wanted: Statement | None = None
 
 
-def entry_statements(definition: Definition, version: int, brand: Mapping[str, Any]) -> EntryStatements:
+def entry_statements(definition: Definition, version: int, around: Surroundings) -> EntryStatements:
     """Compile the triggers and `entry` of one version."""
     workflow = definition.workflow
     triggers = [t for t in workflow.triggers if t.active]
     name = f"{workflow.id} v{version}"
     mode = workflow.entry.while_active if workflow.entry.reentry.policy != "always" else "ignore"
     return EntryStatements(
-        event_types=frozenset(t.event for t in triggers),
-        refresh=compile_statement(f"{name}: refresh", refresh(definition, version, brand, triggers)) if mode != "ignore" else None,
-        restart=compile_statement(f"{name}: restart", restart(definition, version, brand, triggers)) if mode == "restart" else None,
-        enter=compile_statement(f"{name}: enter", _enter(definition, version, brand, triggers)),
+        event_types=frozenset(trigger_events(workflow, triggers)),
+        refresh=compile_statement(f"{name}: refresh", refresh(definition, version, around, triggers)) if mode != "ignore" else None,
+        restart=compile_statement(f"{name}: restart", restart(definition, version, around, triggers)) if mode == "restart" else None,
+        enter=compile_statement(f"{name}: enter", _enter(definition, version, around, triggers)),
+        limits=_limits(workflow),
+        wanted=compile_statement(f"{name}: wanted", _wanted(definition, version, around, triggers)) if _limits(workflow) else None,
     )
 
 
@@ -65,16 +73,53 @@ def _admission(reentry: Reentry, a: Any, new_at: sa.ColumnElement[Any]) -> sa.Co
     return allowed
 
 
-def _enter(definition: Definition, version: int, brand: Mapping[str, Any], triggers: list[EventTrigger]) -> sa.Select[Any]:
+def _asking(workflow: Workflow, candidates: sa.CTE) -> sa.Select[Any]:
+    """Those whom the re-entry policy would let in: one customer has one event in a round, and its admission row belongs to a shard that
+    this worker holds, so that what is read here is still so when it is written."""
+    c, a = candidates.c, journey_admissions
+    admission = (
+        sa.select(a)
+        .where(a.c.workflow_id == workflow.id, a.c.customer_id == c.customer_id, a.c.entry_key == c.entry_key)
+        .limit(lit(1))
+        .lateral("admission")
+    )
+    allowed = sa.or_(admission.c.workflow_id.is_(None), _admission(workflow.entry.reentry, admission.c, c.occurred_at))
+    return (
+        sa.select(c.customer_id, c.occurred_at, c.seq)
+        .select_from(candidates.outerjoin(admission, sa.true()))
+        .where(c.entry_key.is_not(None), allowed)
+    )
+
+
+def _wanted(definition: Definition, version: int, around: Surroundings, triggers: Sequence[Trigger]) -> sa.Select[Any]:
+    limits = _limits(definition.workflow)
+    assert limits is not None
+    return wanted(_asking(definition.workflow, candidates_of(definition, version, around, triggers)), limits)
+
+
+def _limits(workflow: Workflow) -> Limits | None:
+    """Those that bear on entering."""
+    limits = workflow.limits
+    return limits if limits and (limits.in_flight is not None or limits.entries is not None) else None
+
+
+def _enter(definition: Definition, version: int, around: Surroundings, triggers: Sequence[Trigger]) -> sa.Select[Any]:
     workflow = definition.workflow
-    candidates = candidates_of(definition, version, brand, triggers)
+    candidates = candidates_of(definition, version, around, triggers)
     workflow_id, version_ = sa.literal(workflow.id), lit(version)
 
+    asking = sa.select(workflow_id, candidates.c.customer_id, candidates.c.entry_key, lit(1), lit(1), candidates.c.occurred_at).where(
+        candidates.c.entry_key.is_not(None)
+    )
+    limits = _limits(workflow)
+    refused: sa.ColumnElement[Any] = lit(0)
+    if limits:
+        would = _asking(workflow, candidates)
+        admissible = roomy(would, limits)
+        asking = asking.where(candidates.c.customer_id.in_(sa.select(admissible.c.customer_id)))
+        refused = _count(would.subquery("would")) - _count(admissible)
     new = pg_insert(journey_admissions).from_select(
-        ["workflow_id", "customer_id", "entry_key", "entries", "active", "last_entered_at"],
-        sa.select(workflow_id, candidates.c.customer_id, candidates.c.entry_key, lit(1), lit(1), candidates.c.occurred_at).where(
-            candidates.c.entry_key.is_not(None)
-        ),
+        ["workflow_id", "customer_id", "entry_key", "entries", "active", "last_entered_at"], asking
     )
     a = journey_admissions.c
     admitted = (
@@ -93,7 +138,7 @@ def _enter(definition: Definition, version: int, brand: Mapping[str, Any], trigg
     # one event of a customer is in a round, so the customer alone names the candidate
     c = candidates.c
     start = step_of(workflow_id, version_, sa.literal(workflow.steps[0].id))
-    due = due_of(start, c.customer_id, c.occurred_at, c.seq)
+    due = due_of(start, c.customer_id, c.occurred_at, c.seq, cap_of(workflow, c.occurred_at))
     bucket = sa.func.journeys.bucket_of(sa.literal(f"hold-out|{workflow.id}|").concat(c.customer_id), type_=sa.Integer)
     columns: dict[str, sa.ColumnElement[Any]] = {
         "workflow_id": workflow_id,
@@ -110,6 +155,7 @@ def _enter(definition: Definition, version: int, brand: Mapping[str, Any], trigg
         "due_seq": due.seq,
         "entered_at": c.occurred_at,
         "entered_seq": c.seq,
+        "depth": c.depth,
         "held_out": bucket < round(workflow.hold_out * 100) if workflow.hold_out else sa.false(),
     }
     j = customer_journeys.c
@@ -121,7 +167,7 @@ def _enter(definition: Definition, version: int, brand: Mapping[str, Any], trigg
             .select_from(due.joined(hashed(candidates, admitted).join(start, sa.true())))
             .where(sa.func.coalesce(admitted.c.customer_id, lit("")) != lit("")),
         )
-        .returning(j.id, j.customer_id, j.step_key)
+        .returning(j.id, j.customer_id, j.step_key, j.entered_at)
         .cte("entered")
     )
     t = journey_transitions.c
@@ -149,6 +195,9 @@ def _enter(definition: Definition, version: int, brand: Mapping[str, Any], trigg
         .cte("logged")
     )
     extra = []
+    if "journey.entered" in around.named:
+        told = emit.entered_events(workflow_id, version_, candidates, entered)
+        extra += [told] if told is not None else []
     if uses_event(definition):
         extra.append(
             sa.insert(journey_context)
@@ -162,10 +211,15 @@ def _enter(definition: Definition, version: int, brand: Mapping[str, Any], trigg
             .cte("context")
         )
     counts = sa.select(
-        sa.select(sa.func.count()).select_from(candidates).scalar_subquery().label("candidates"),
+        _count(candidates).label("candidates"),
         sa.select(sa.func.count()).select_from(candidates).where(c.entry_key.is_(None)).scalar_subquery().label("keyless"),
-        sa.select(sa.func.count()).select_from(entered).scalar_subquery().label("entered"),
+        _count(entered).label("entered"),
+        (_count(entered) if "journey.entered" in around.named else lit(0)).label("emitted"),
+        refused.label("limited"),
+        entered_by_bucket(entered, workflow.limits),
     )
     return counts.add_cte(logged, *extra)
 
 
+def _count(rows: Any) -> sa.ScalarSelect[int]:
+    return sa.select(sa.func.count()).select_from(rows).scalar_subquery()

@@ -1,5 +1,10 @@
-"""`next`: which way a journey takes. Conditions in order, first match wins; or a split, sticky by its logged assignment."""
+"""`next`: which way a journey takes. Conditions in order, first match wins; or a split, sticky by its logged assignment.
 
+A way back (`max_visits`) is taken as long as the journey was at its target fewer times; each time is another `visit`, which is part of the
+ledger's key: what a step does again is done again.
+"""
+
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -8,29 +13,77 @@ from sqlalchemy.sql.selectable import LateralFromClause
 
 from journey_pipelines.compiler.statement import lit
 from journey_pipelines.expressions import Scope, compile_condition
-from journey_pipelines.store.tables import split_assignments
+from journey_pipelines.store.tables import journey_transitions, split_assignments
 from journey_pipelines.workflows.definition import Definition
-from journey_pipelines.workflows.model import Step
+from journey_pipelines.workflows.model import END, Branch, Step
 
 
-def branch_target(step: Step, scope: Scope, values: dict[str, sa.ColumnElement[Any]]) -> tuple[sa.ColumnElement[Any], list[Any]]:
-    """The target's key, and what to say about the way taken."""
+@dataclass(frozen=True)
+class Route:
+    """The target's key, what to say about the way taken, whether it leads back (None: no way does), and the laterals that these read."""
+
+    target: sa.ColumnElement[Any]
+    detail: list[Any]
+    back: sa.ColumnElement[bool] | None = None
+    laterals: tuple[LateralFromClause, ...] = ()
+
+    def joined(self, source: Any) -> Any:
+        """`source` with the laterals."""
+        for lateral in self.laterals:
+            source = source.outerjoin(lateral, sa.true())
+        return source
+
+
+def branch_route(step: Step, scope: Scope, journey: Any, values: dict[str, sa.ColumnElement[Any]]) -> Route:
+    """The first branch that holds; `values` gets what the conditions saw."""
     branches = step.next.branches or ()
     last = branches[-1]
-    if len(branches) == 1:
-        return sa.literal(last.to, sa.Text), []
-    ways, rules = [], []
+    visits = {b.to: _visits_of(journey, b.to, n) for n, b in enumerate(branches) if b.max_visits is not None}
+    rules, ways, backs = [], [], []
     for branch in branches[:-1]:
         assert branch.when is not None
         compiled = compile_condition(branch.when, scope)
         values.update(compiled.values)
-        ways.append((compiled.sql, sa.literal(branch.to, sa.Text)))
         rules.append((compiled.sql, sa.literal(branch.when, sa.Text)))
-    target = sa.case(*ways, else_=sa.literal(last.to, sa.Text))
-    return target, [lit("rule"), sa.case(*rules, else_=lit("else")), lit("to"), target]
+        ways.append((compiled.sql, _way(branch, visits)))
+        backs.append((compiled.sql, _leads_back(branch, visits)))
+    target = sa.case(*ways, else_=_way(last, visits)) if ways else _way(last, visits)
+    detail = [lit("rule"), sa.case(*rules, else_=lit("else")), lit("to"), target] if rules else []
+    if not visits:
+        return Route(target, detail)
+    back = sa.case(*backs, else_=_leads_back(last, visits)) if backs else _leads_back(last, visits)
+    seen = [part for to, row in visits.items() for part in (sa.literal(to, sa.Text), row.c.n)]
+    detail = [*(detail or [lit("to"), target]), lit("visits"), sa.func.jsonb_build_object(*seen)]
+    return Route(target, detail, back, tuple(visits.values()))
 
 
-def logged_arm(definition: Definition, step: Step, due: sa.CTE) -> LateralFromClause:
+def _way(branch: Branch, visits: dict[str, LateralFromClause]) -> sa.ColumnElement[Any]:
+    to = sa.literal(branch.to, sa.Text)
+    return to if branch.max_visits is None else sa.case((_leads_back(branch, visits), to), else_=sa.literal(branch.then or END, sa.Text))
+
+
+def _leads_back(branch: Branch, visits: dict[str, LateralFromClause]) -> sa.ColumnElement[bool]:
+    return sa.false() if branch.max_visits is None else visits[branch.to].c.n < lit(branch.max_visits)
+
+
+def _visits_of(journey: Any, step_key: str, number: int) -> LateralFromClause:
+    """One row, `n`: how often the journey was at a step since it entered, or since it was restarted."""
+    x, r = journey_transitions.alias("was"), journey_transitions.alias("restart")
+    restarted = sa.select(sa.func.max(r.c.id)).where(r.c.journey_id == journey.c.id, r.c.why == lit("restarted")).correlate_except(r)
+    return (
+        sa.select(sa.func.count().label("n"))
+        .select_from(x)
+        .where(
+            x.c.journey_id == journey.c.id,
+            x.c.to_step == sa.literal(step_key, sa.Text),
+            x.c.id >= sa.func.coalesce(restarted.scalar_subquery(), lit(0)),
+        )
+        .correlate_except(x)
+        .lateral(f"visits_{number}")
+    )
+
+
+def _logged_arm(definition: Definition, step: Step, due: sa.CTE) -> LateralFromClause:
     s = split_assignments
     return (
         sa.select(s.c.arm)
@@ -40,9 +93,10 @@ def logged_arm(definition: Definition, step: Step, due: sa.CTE) -> LateralFromCl
     )
 
 
-def split_target(definition: Definition, step: Step, due: sa.CTE, logged: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+def split_route(definition: Definition, step: Step, due: sa.CTE) -> Route:
     """The assignment logged first, as long as the arm is there; else a hash of workflow, step and customer."""
     assert step.next.split is not None
+    logged = _logged_arm(definition, step, due)
     salt = sa.literal(f"split|{definition.workflow.id}|{step.id}|", sa.Text)
     bucket = sa.func.journeys.bucket_of(salt.concat(due.c.customer_id), type_=sa.Integer)
     arms = list(step.next.split.items())
@@ -51,14 +105,17 @@ def split_target(definition: Definition, step: Step, due: sa.CTE, logged: sa.Col
         total += weight
         limits.append((bucket < round(total * 100), sa.literal(arm, sa.Text)))
     hashed = sa.case(*limits, else_=sa.literal(arms[-1][0], sa.Text)) if limits else sa.literal(arms[-1][0], sa.Text)
-    return sa.case((logged.in_([arm for arm, _ in arms]), logged), else_=hashed)
+    target = sa.case((logged.c.arm.in_([arm for arm, _ in arms]), logged.c.arm), else_=hashed)
+    return Route(target, [lit("rule"), lit("split"), lit("to"), target], laterals=(logged,))
 
 
 def assignments(definition: Definition, step: Step, facts: sa.CTE) -> sa.CTE:
+    """The arms that were taken. Whom something else led elsewhere (`routed` of the facts is false) is not assigned."""
     s, f = split_assignments, facts.c
     new = pg_insert(s).from_select(
         ["workflow_id", "step_key", "customer_id", "arm", "version", "assigned_at"],
         sa.select(sa.literal(definition.workflow.id), sa.literal(step.id, sa.Text), f.customer_id, f.target, f.version, f.at)
+        .where(*([f.routed] if "routed" in f else []))
         .distinct(f.customer_id)
         .order_by(f.customer_id, f.at, f.id),
     )

@@ -1,11 +1,10 @@
-"""Goals and exits: rules that compare the round's event with journeys of its customer.
+"""Goals and exits: rules that compare the round's rows with journeys of their customer.
 
 A rule belongs to every version that wrote it the same way: its uid is a hash of its text, and the engine passes the versions
 that share it. Exits end journeys; goals and exits also take back unsent messages of what they match, journeys that completed
-meanwhile included (engine.md, 4).
+meanwhile included (engine.md, 4). Every workflow can be left by its own `exit.<workflow>` event: exit_workflow, `journeys exit`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +13,19 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.sql.selectable import LateralFromClause
 
+from journey_pipelines.compiler import emit
 from journey_pipelines.compiler.batch import batch_events
 from journey_pipelines.compiler.details import json_object, null_json
 from journey_pipelines.compiler.journeys import end_admissions, transitions
-from journey_pipelines.compiler.scopes import context_of, event_scope, journey_scope, later, profile_of
-from journey_pipelines.compiler.statement import HIGH, LOW, NOW, ROUND, TS, VERSIONS, Statement, compile_statement, lit
-from journey_pipelines.expressions import compile_condition, compile_value
+from journey_pipelines.compiler.rule_rows import Rule, RuleRows, described, in_round, is_condition, resolved, rule_words
+from journey_pipelines.compiler.scopes import later
+from journey_pipelines.compiler.statement import NOW, TS, VERSIONS, Statement, compile_statement, lit
+from journey_pipelines.compiler.surroundings import Surroundings
+from journey_pipelines.expressions import compile_value
 from journey_pipelines.store.tables import conversions, customer_journeys, messages
 from journey_pipelines.workflows.definition import Definition
-from journey_pipelines.workflows.model import ExitRule, Goal
+from journey_pipelines.workflows.model import ExitRule, Goal, rule_event
+from journey_pipelines.workflows.triggers import exit_event
 
 UNSENT = ("planned", "deferred", "retry")
 
@@ -35,33 +38,45 @@ class RuleStatements:
     statements: tuple[Statement, ...]
 
 
-def goal_statements(definition: Definition, brand: Mapping[str, Any]) -> RuleStatements | None:
+def goal_words(definition: Definition) -> set[str]:
+    """What brings the goal's statement; nothing where there is no goal."""
+    goal = definition.workflow.goal
+    return rule_words(definition, goal) if goal else set()
+
+
+def exit_words(definition: Definition) -> set[str]:
+    """What brings the exits' statements."""
+    workflow = definition.workflow
+    words = {word for rule in _rules(definition) for word in rule_words(definition, resolved(rule, workflow.goal))}
+    return {exit_event(workflow.id), *words}
+
+
+def goal_statements(definition: Definition, around: Surroundings) -> RuleStatements | None:
     """Count conversions; None where the workflow has no goal."""
     goal = definition.workflow.goal
     if goal is None:
         return None
-    name = f"{definition.workflow.id}: goal"
     return RuleStatements(
-        frozenset({goal.event}),
-        (compile_statement(name, _goal(definition, goal, brand)),),
+        frozenset(goal_words(definition)),
+        (compile_statement(f"{definition.workflow.id}: goal", _goal(definition, goal, around)),),
     )
 
 
-def exit_statements(definition: Definition, brand: Mapping[str, Any]) -> RuleStatements | None:
-    """End journeys, then take back what they have not sent; None where the workflow has no exit on events."""
-    workflow = definition.workflow
-    rules = [rule for rule in workflow.exit if rule.event or (rule.goal and workflow.goal)]
-    if not rules:
-        return None
-    types = frozenset(rule.event or (workflow.goal.event if workflow.goal else "") for rule in rules)
-    name = f"{workflow.id}: exit"
+def exit_statements(definition: Definition, around: Surroundings) -> RuleStatements:
+    """End journeys, then take back what they have not sent."""
+    name = f"{definition.workflow.id}: exit"
     return RuleStatements(
-        types,
+        frozenset(exit_words(definition)),
         (
-            compile_statement(name, _exit(definition, rules, brand)),
-            compile_statement(f"{name}, take back unsent", _take_back(definition, rules, brand)),
+            compile_statement(name, _exit(definition, around)),
+            compile_statement(f"{name}, take back unsent", _take_back(definition, around)),
         ),
     )
+
+
+def _rules(definition: Definition) -> list[ExitRule]:
+    """The goal first: where one event is both, the reason is goal."""
+    return sorted((rule for rule in definition.workflow.exit if not rule.goal or definition.workflow.goal), key=lambda rule: not rule.goal)
 
 
 def _journeys(definition: Definition, *, active: bool) -> LateralFromClause:
@@ -78,73 +93,25 @@ def _journeys(definition: Definition, *, active: bool) -> LateralFromClause:
     return query.offset(lit(0)).lateral("j")
 
 
-class _Rows:
-    """The laterals a rule's conditions read, and the conditions."""
-
-    def __init__(self, definition: Definition, journeys: Any, brand: Mapping[str, Any]) -> None:
-        b = batch_events
-        self.journey = journeys
-        self.context = context_of(journeys.c.id)
-        self.profile = profile_of(b.c.customer_id)
-        self.scope = journey_scope(
-            journeys, self.profile, self.context, event_scope(b), (b.c.occurred_at, b.c.seq), brand, definition.catalogue
-        )
-        self.values: dict[str, sa.ColumnElement[Any]] = {}
-
-    def joined(self, source: Any) -> Any:
-        return source.outerjoin(self.context, sa.true()).outerjoin(self.profile, sa.true())
-
-    def matches(self, event: str, match: str | None, when: str | None) -> sa.ColumnElement[bool]:
-        b = batch_events
-        where: list[sa.ColumnElement[bool]] = [b.c.type == event]
-        if match:
-            key = sa.literal(match, sa.Text)
-            arrived = sa.func.journeys.present(b.c.payload.op("->")(key))
-            where.append(arrived == sa.func.journeys.present(self.context.c.event.op("->")(key)))
-            self.values[f"arrived.{match}"] = arrived
-        if when:
-            compiled = compile_condition(when, self.scope)
-            self.values.update(compiled.values)
-            where.append(compiled.sql)
-        if event.startswith("message."):
-            where.append(b.c.journey_id == self.journey.c.id)
-        return sa.and_(*where)
-
-    def goal(self, goal: Goal) -> sa.ColumnElement[bool]:
-        condition = self.matches(goal.event, goal.match, goal.when)
-        if goal.within:
-            within = sa.literal(goal.within.elapsed(), sa.Interval())
-            condition = sa.and_(condition, batch_events.c.occurred_at <= self.journey.c.entered_at + within)
-        return condition
-
-    def rule(self, rule: ExitRule, goal: Goal | None) -> sa.ColumnElement[bool]:
-        if rule.goal:
-            assert goal is not None
-            return self.goal(goal)
-        assert rule.event is not None
-        return self.matches(rule.event, rule.match, rule.when)
-
-
-def _in_round(types: list[str]) -> list[sa.ColumnElement[bool]]:
+def _goal(definition: Definition, goal: Goal, around: Surroundings) -> sa.Select[Any]:
     b = batch_events
-    return [b.c.round == ROUND, b.c.seq.between(LOW, HIGH), b.c.type.in_(types)]
-
-
-def _goal(definition: Definition, goal: Goal, brand: Mapping[str, Any]) -> sa.Select[Any]:
-    b = batch_events
-    rows = _Rows(definition, _journeys(definition, active=False), brand)
+    rows = RuleRows(definition, _journeys(definition, active=False), around)
     j = rows.journey.c
-    condition = rows.goal(goal)
+    condition = rows.matches(goal)
+    if is_condition(goal):
+        # becoming true counts once a journey
+        condition = sa.and_(condition, ~sa.exists().where(conversions.c.journey_id == j.id))
     value = compile_value(goal.value, rows.scope).as_num() if goal.value else sa.cast(sa.null(), sa.Numeric)
     # exposed = something of this journey had been accepted by a provider when the goal came
     exposed = sa.exists().where(messages.c.journey_id == j.id, messages.c.accepted_at <= b.c.occurred_at)
+    kind = lit("condition") if is_condition(goal) else b.c.type
     counted = (
         pg_insert(conversions)
         .from_select(
             ["journey_id", "event_seq", "workflow_id", "version", "customer_id", "event_type", "at", "value", "exposed"],
-            sa.select(j.id, b.c.seq, j.workflow_id, j.version, j.customer_id, b.c.type, b.c.occurred_at, value, exposed)
+            sa.select(j.id, b.c.seq, j.workflow_id, j.version, j.customer_id, kind, b.c.occurred_at, value, exposed)
             .select_from(rows.joined(b.join(rows.journey, sa.true())))
-            .where(*_in_round([goal.event]), condition),
+            .where(*in_round(definition, [goal]), condition),
         )
         .on_conflict_do_nothing()
         .returning(conversions.c.journey_id)
@@ -153,14 +120,28 @@ def _goal(definition: Definition, goal: Goal, brand: Mapping[str, Any]) -> sa.Se
     return sa.select(sa.select(sa.func.count()).select_from(counted).scalar_subquery().label("conversions"))
 
 
-def _exit(definition: Definition, rules: list[ExitRule], brand: Mapping[str, Any]) -> sa.Select[Any]:
+def _conditions(definition: Definition, rows: RuleRows) -> list[tuple[sa.ColumnElement[bool], str, str]]:
+    """(condition, exit reason, the rule in words) of every way out that a row can bring."""
+    workflow, b = definition.workflow, batch_events.c
+    found: list[tuple[sa.ColumnElement[bool], str, str]] = []
+    for rule in _rules(definition):
+        meant: Rule = resolved(rule, workflow.goal)
+        reason = "goal" if rule.goal else "unsubscribed" if rule_event(rule) == "message.unsubscribed" else "exit_rule"
+        found.append((rows.matches(meant), reason, f"goal: {described(meant)}" if rule.goal else described(meant)))
+    asked = b.type == exit_event(workflow.id)
+    manual = sa.func.journeys.txt(b.payload.op("->")(sa.literal("by", sa.Text)), type_=sa.Text) == sa.literal("manual", sa.Text)
+    found.append((sa.and_(asked, manual), "manual", "journeys exit"))
+    found.append((asked, "exit_rule", "exit_workflow"))
+    return found
+
+
+def _exit(definition: Definition, around: Surroundings) -> sa.Select[Any]:
     b, workflow = batch_events, definition.workflow
-    rows = _Rows(definition, _journeys(definition, active=True), brand)
+    rows = RuleRows(definition, _journeys(definition, active=True), around)
     j = rows.journey.c
-    ordered = sorted(rules, key=lambda rule: not rule.goal)  # where one event is both, the reason is goal
-    conditions = [(rows.rule(rule, workflow.goal), rule) for rule in ordered]
-    reason = sa.case(*((c, lit("goal" if rule.goal else "exit_rule")) for c, rule in conditions))
-    text = sa.case(*((c, sa.literal(_text(rule, workflow.goal), sa.Text)) for c, rule in conditions))
+    conditions = _conditions(definition, rows)
+    reason = sa.case(*((c, lit(why)) for c, why, _ in conditions))
+    text = sa.case(*((c, sa.literal(words, sa.Text)) for c, _, words in conditions))
     detail = sa.func.jsonb_build_object(
         sa.literal("rule"), text, sa.literal("event"), b.c.seq, sa.literal("values"), json_object(rows.values), type_=JSONB
     )
@@ -172,6 +153,10 @@ def _exit(definition: Definition, rules: list[ExitRule], brand: Mapping[str, Any
             j.customer_id,
             j.entry_key,
             j.visit,
+            j.trigger_id,
+            j.entered_at,
+            j.entered_seq,
+            j.depth,
             j.step_key.label("from_step"),
             sa.cast(sa.null(), sa.Text).label("to_step"),
             # a late event ends the journey where it is, not in its past
@@ -181,8 +166,8 @@ def _exit(definition: Definition, rules: list[ExitRule], brand: Mapping[str, Any
             (detail if rows.values else sa.func.coalesce(detail, null_json())).label("detail"),
         )
         .select_from(rows.joined(b.join(rows.journey, sa.true())))
-        .where(*_in_round(sorted({rule.event or (workflow.goal.event if workflow.goal else "") for rule in rules})))
-        .where(sa.or_(*(c for c, _ in conditions)))
+        .where(*in_round(definition, [resolved(rule, workflow.goal) for rule in _rules(definition)], exit_event(workflow.id)))
+        .where(sa.or_(*(c for c, _, _ in conditions)))
         .cte("hit")
         .prefix_with("MATERIALIZED", dialect="postgresql")
     )
@@ -194,22 +179,14 @@ def _exit(definition: Definition, rules: list[ExitRule], brand: Mapping[str, Any
         .returning(t.c.id)
         .cte("ended")
     )
-    return sa.select(sa.select(sa.func.count()).select_from(ended).scalar_subquery().label("ended")).add_cte(
-        end_admissions(hit), transitions(hit)
-    )
+    told = emit.written(emit.ended_events(hit, around.named))
+    return sa.select(
+        sa.select(sa.func.count()).select_from(ended).scalar_subquery().label("ended"),
+        (sa.select(sa.func.count()).select_from(told).scalar_subquery() if told is not None else lit(0)).label("emitted"),
+    ).add_cte(end_admissions(hit), transitions(hit))
 
 
-def _text(rule: ExitRule, goal: Goal | None) -> str:
-    if rule.goal and goal:
-        return "goal: " + _described(goal.event, goal.match, goal.when)
-    return _described(rule.event or "", rule.match, rule.when)
-
-
-def _described(event: str, match: str | None, when: str | None) -> str:
-    return event + (f", match {match}" if match else "") + (f", when {when}" if when else "")
-
-
-def _take_back(definition: Definition, rules: list[ExitRule], brand: Mapping[str, Any]) -> sa.Select[Any]:
+def _take_back(definition: Definition, around: Surroundings) -> sa.Select[Any]:
     """Unsent messages of the journeys that the rules match, ended ones too."""
     b, workflow = batch_events, definition.workflow
     m, j = messages, customer_journeys
@@ -229,13 +206,14 @@ def _take_back(definition: Definition, rules: list[ExitRule], brand: Mapping[str
         .limit(lit(1))
         .lateral("j")
     )
-    rows = _Rows(definition, journey, brand)
-    conditions = [(rows.rule(rule, workflow.goal), rule) for rule in sorted(rules, key=lambda rule: not rule.goal)]
+    rows = RuleRows(definition, journey, around)
+    conditions = _conditions(definition, rows)
+    reason = sa.case(*((c, lit("goal" if why == "goal" else "exit")) for c, why, _ in conditions))
     hit = (
-        sa.select(unsent.c.message_id, sa.case(*((c, lit("goal" if rule.goal else "exit")) for c, rule in conditions)).label("reason"))
+        sa.select(unsent.c.message_id, reason.label("reason"))
         .select_from(rows.joined(b.join(unsent, sa.true()).join(journey, sa.true())))
-        .where(*_in_round(sorted({rule.event or (workflow.goal.event if workflow.goal else "") for rule in rules})))
-        .where(sa.or_(*(c for c, _ in conditions)))
+        .where(*in_round(definition, [resolved(rule, workflow.goal) for rule in _rules(definition)], exit_event(workflow.id)))
+        .where(sa.or_(*(c for c, _, _ in conditions)))
         .cte("hit")
         .prefix_with("MATERIALIZED", dialect="postgresql")
     )

@@ -37,6 +37,9 @@ LOW = run_time("low", sa.BigInteger)
 HIGH = run_time("high", sa.BigInteger)
 SALT = run_time("salt", sa.Text)
 DEFAULT_ZONE = run_time("default_zone", sa.Text)
+ROOM = run_time("room", sa.BigInteger)
+TICK_AT = run_time("tick_at", TS)
+ZONES = run_time("zones", postgresql.ARRAY(sa.Text))
 VERSIONS = run_time("versions", postgresql.ARRAY(sa.Integer))
 
 

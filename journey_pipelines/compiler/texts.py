@@ -7,13 +7,15 @@ from jinja2 import Environment, nodes
 
 from journey_pipelines.expressions.environment import make_environment
 from journey_pipelines.workflows.definition import Definition
-from journey_pipelines.workflows.model import EventWait, ExitRule, Goal, Step, Workflow
+from journey_pipelines.workflows.model import DateWait, EventWait, ExitRule, Goal, Step, Workflow
 
 
 def expressions_of_step(step: Step) -> Iterator[str]:
     """Every condition a step's statement evaluates."""
     if isinstance(step.wait, EventWait) and step.wait.when:
         yield step.wait.when
+    if isinstance(step.wait, DateWait):
+        yield step.wait.date
     for action in step.do:
         if action.when:
             yield action.when

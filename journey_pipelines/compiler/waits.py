@@ -1,7 +1,7 @@
 """When a journey that reaches a step will be due: the target's wait is data (`workflow_steps`), so versions share statements.
 
-Calendar waits keep the wall clock of the customer's zone: local time plus months and days, then back to UTC through
-`zone_offsets`: a time that does not exist becomes the first instant after the gap, an ambiguous one the first (engine.md, 14).
+Elapsed and calendar waits are computed right here, by whoever moves the journey. What needs more (a window, a date of the customer, a look
+into history) has a statement of its own for those who arrive: `wait_kind` arrive, and due at once.
 """
 
 from dataclasses import dataclass
@@ -12,31 +12,41 @@ import sqlalchemy as sa
 from sqlalchemy.sql.selectable import LateralFromClause
 
 from journey_pipelines.compiler.statement import DEFAULT_ZONE, FOREVER_SEQ, TS, lit
+from journey_pipelines.compiler.wall import in_utc, instant_of, interval, span, utc, wall_of
 from journey_pipelines.expressions.durations import Duration
-from journey_pipelines.store.tables import customer_profiles, workflow_steps, zone_offsets
-from journey_pipelines.workflows.model import AfterWait, EventWait, Step
+from journey_pipelines.store.tables import customer_profiles, workflow_steps
+from journey_pipelines.workflows.model import AfterWait, DateWait, EventWait, Step, Workflow
 
 
 def wait_row(step: Step) -> dict[str, Any]:
     """The wait columns of `workflow_steps`: wait_kind, wait_months, wait_days, wait_elapsed."""
     match step.wait:
         case None:
-            return {"wait_kind": "none", "wait_months": 0, "wait_days": 0, "wait_elapsed": timedelta(0)}
-        case EventWait(since="entry"):
-            return {**_duration_row(step.wait.timeout), "wait_kind": "arrive"}
+            return _row("none")
+        case EventWait(since="entry") | DateWait():
+            return _row("arrive")
         case EventWait():
             return _duration_row(step.wait.timeout)
         case AfterWait():
-            return _duration_row(step.wait.after)
+            return _row("arrive") if step.wait.has_window else _duration_row(step.wait.after)
+
+
+def arrives(step: Step) -> bool:
+    """Whether the step has a statement of its own for those who arrive."""
+    return wait_row(step)["wait_kind"] == "arrive"
 
 
 def _duration_row(duration: Duration) -> dict[str, Any]:
-    calendar = bool(duration.months or duration.days)
+    return _row("calendar" if duration.is_calendar else "elapsed", duration)
+
+
+def _row(kind: str, duration: Duration | None = None) -> dict[str, Any]:
+    length = duration or Duration()
     return {
-        "wait_kind": "calendar" if calendar else "elapsed",
-        "wait_months": duration.months,
-        "wait_days": duration.days,
-        "wait_elapsed": timedelta(seconds=float(duration.seconds)),
+        "wait_kind": kind,
+        "wait_months": length.months,
+        "wait_days": length.days,
+        "wait_elapsed": timedelta(seconds=float(length.seconds)),
     }
 
 
@@ -55,12 +65,9 @@ def first_step_of(workflow_id: sa.ColumnElement[Any], version: sa.ColumnElement[
     return start.limit(lit(1)).lateral(name)
 
 
-def _utc(local: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    return sa.func.timezone(lit("UTC"), local, type_=TS)
-
-
-def _wall(at: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    return sa.func.timezone(lit("UTC"), at, type_=sa.TIMESTAMP())
+def cap_of(workflow: Workflow, entered_at: sa.ColumnElement[Any]) -> sa.ColumnElement[Any] | None:
+    """`max_age`: when a journey expires; None where the workflow sets none."""
+    return None if workflow.max_age is None else entered_at + interval(workflow.max_age.elapsed())
 
 
 @dataclass(frozen=True)
@@ -79,15 +86,15 @@ class DueTime:
 
 
 def due_of(
-    target: Any, customer_id: sa.ColumnElement[Any], at: sa.ColumnElement[Any], at_seq: sa.ColumnElement[Any], *, arriving: bool = False
+    target: Any,
+    customer_id: sa.ColumnElement[Any],
+    at: sa.ColumnElement[Any],
+    at_seq: sa.ColumnElement[Any],
+    cap: sa.ColumnElement[Any] | None = None,
 ) -> DueTime:
-    """When a journey that reaches `target` at (at, at_seq) is due.
-
-    `arriving` is for the statement of the target itself, once arriving is done: it computes the wait behind 'arrive'.
-    """
+    """When a journey that reaches `target` at (at, at_seq) is due, `cap` (see `cap_of`) at the latest."""
     kind = target.c.wait_kind
-    on_the_wall = sa.or_(target.c.wait_months > lit(0), target.c.wait_days > lit(0))
-    calendar = sa.and_(kind.in_([lit("calendar"), lit("arrive")]) if arriving else kind == lit("calendar"), on_the_wall)
+    calendar = kind == lit("calendar")
     p = customer_profiles
     # an aggregate, so that a customer without a profile has a zone too
     person = (
@@ -95,27 +102,16 @@ def due_of(
         .where(p.c.customer_id == customer_id, calendar)
         .lateral("person")
     )
-    before, after = zone_offsets.alias("z_from"), zone_offsets.alias("z_to")
-    span = sa.func.make_interval(lit(0), target.c.wait_months, lit(0), target.c.wait_days, type_=sa.Interval())
-    wall = (
-        sa.select((_wall(at) + before.c.utc_offset + span).label("local"))
-        .where(calendar, before.c.zone == person.c.zone, before.c.utc_to > at)
-        .order_by(before.c.utc_to)
-        .limit(lit(1))
-        .lateral("wall")
-    )
-    back = (
-        sa.select(sa.func.greatest(after.c.utc_from, _utc(wall.c.local - after.c.utc_offset), type_=TS).label("due"))
-        .where(after.c.zone == person.c.zone, after.c.local_to > wall.c.local)
-        .order_by(after.c.local_to)
-        .limit(lit(1))
-        .lateral("back")
-    )
-    # a date beyond the table of zones: the same span on UTC's wall
-    calendar_due = sa.func.coalesce(back.c.due, _utc(_wall(at) + span), type_=TS) + target.c.wait_elapsed
-    waits = kind != lit("none") if arriving else kind.in_([lit("elapsed"), lit("calendar")])
-    return DueTime(
-        sa.case((calendar, calendar_due), (waits, at + target.c.wait_elapsed), else_=at),
-        sa.case((waits, FOREVER_SEQ), else_=at_seq),
-        (person, wall, back),
-    )
+    length = span(target.c.wait_months, target.c.wait_days)
+    wall = wall_of(at, person.c.zone, "wall", calendar)
+    back = instant_of(wall.c.local + length, person.c.zone, "back")
+    # without a row the zone is not known: the same span on UTC's wall
+    calendar_due = sa.func.coalesce(back.c.at, utc(in_utc(at) + length), type_=TS) + target.c.wait_elapsed
+    waits = kind.in_([lit("elapsed"), lit("calendar")])
+    due = sa.case((calendar, calendar_due), (waits, at + target.c.wait_elapsed), else_=at)
+    return DueTime(capped(due, at, cap), sa.case((waits, FOREVER_SEQ), else_=at_seq), (person, wall, back))
+
+
+def capped(due: sa.ColumnElement[Any], at: sa.ColumnElement[Any], cap: sa.ColumnElement[Any] | None) -> sa.ColumnElement[Any]:
+    """A due time of a journey that is at `at`, `cap` at the latest."""
+    return due if cap is None else sa.func.least(due, sa.func.greatest(cap, at), type_=TS)

@@ -12,7 +12,8 @@ from sqlalchemy.sql.selectable import LateralFromClause
 
 from journey_pipelines.compiler.batch import batch_events
 from journey_pipelines.compiler.scopes import context_of, event_scope, journey_scope, later, profile_of
-from journey_pipelines.compiler.statement import HIGH, LOW, ROUND, Statement, compile_statement, lit
+from journey_pipelines.compiler.statement import FOREVER_SEQ, HIGH, LOW, ROUND, Statement, compile_statement, lit
+from journey_pipelines.compiler.surroundings import Surroundings
 from journey_pipelines.expressions import compile_condition
 from journey_pipelines.store.tables import customer_events, customer_journeys
 from journey_pipelines.workflows.definition import Definition
@@ -20,6 +21,14 @@ from journey_pipelines.workflows.model import EventWait, Step
 
 #: a place in a customer's history: (occurred_at, seq)
 Place = tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]
+#: answers to what a journey did: without `any` they have to belong to it
+_OWN = ("message.", "webhook.", "task.")
+
+
+def waits_until(journey: Any) -> Place:
+    """Up to and with when a journey's wait for an event lasts: a release moves it to later, and what came meanwhile came too late."""
+    released = journey.c.due_was.is_not(None)
+    return sa.func.coalesce(journey.c.due_was, journey.c.due_at), sa.case((released, FOREVER_SEQ), else_=journey.c.due_seq)
 
 
 def accepts(
@@ -28,7 +37,7 @@ def accepts(
     journey: Any,
     context: Any,
     profile: Any,
-    brand: Mapping[str, Any],
+    around: Surroundings,
     types: Mapping[str, str],
     *,
     until: Place,
@@ -40,36 +49,34 @@ def accepts(
         later((event.c.occurred_at, event.c.seq), since),
         sa.tuple_(event.c.occurred_at, event.c.seq) <= sa.tuple_(*until),
     ]
-    ours = sorted(t for t in wait.events if t.startswith("message."))
+    ours = sorted(t for t in wait.events if t.startswith(_OWN))
     if ours and not wait.any:
         where.append(sa.or_(event.c.type.not_in(ours), event.c.journey_id == journey.c.id))
     if wait.match:
         key = sa.literal(wait.match, sa.Text)
-        where.append(
-            sa.func.journeys.present(event.c.payload.op("->")(key)) == sa.func.journeys.present(context.c.event.op("->")(key))
-        )
+        where.append(sa.func.journeys.present(event.c.payload.op("->")(key)) == sa.func.journeys.present(context.c.event.op("->")(key)))
     if wait.when:
         at = (event.c.occurred_at, event.c.seq)
-        scope = journey_scope(journey, profile, context, event_scope(event), at, brand, types)
+        scope = journey_scope(journey, profile, context, event_scope(event), at, around.brand, types)
         where.append(compile_condition(wait.when, scope).sql)
     return where
 
 
 def history_of_wait(
-    wait: EventWait, journey: Any, context: Any, profile: Any, brand: Mapping[str, Any], types: Mapping[str, str], until: Place, only: Any
+    wait: EventWait, journey: Any, context: Any, profile: Any, around: Surroundings, types: Mapping[str, str], until: Place, only: Any
 ) -> LateralFromClause:
     """The first event of the history that the wait accepts; `only` says for which journeys to look at all."""
     e = customer_events.alias("e")
     return (
         sa.select(e.c.seq, e.c.type, e.c.occurred_at, e.c.payload)
-        .where(only, e.c.customer_id == journey.c.customer_id, *accepts(wait, e, journey, context, profile, brand, types, until=until))
+        .where(only, e.c.customer_id == journey.c.customer_id, *accepts(wait, e, journey, context, profile, around, types, until=until))
         .order_by(e.c.occurred_at, e.c.seq)
         .limit(lit(1))
         .lateral("belt")
     )
 
 
-def wake_statement(definition: Definition, step: Step, step_uid: int, brand: Mapping[str, Any]) -> Statement:
+def wake_statement(definition: Definition, step: Step, step_uid: int, around: Surroundings) -> Statement:
     """Journeys of any version at this step whose event came: due at once, at the event's place in time, or their own where that is later.
 
     Held journeys are woken too: what happened is recorded, they go on when released.
@@ -102,7 +109,7 @@ def wake_statement(definition: Definition, step: Step, step_uid: int, brand: Map
         )
         .select_from(source)
         .where(b.c.round == ROUND, b.c.seq.between(LOW, HIGH))
-        .where(*accepts(step.wait, b, j, context, profile, brand, definition.catalogue, until=(j.c.due_at, j.c.due_seq)))
+        .where(*accepts(step.wait, b, j, context, profile, around, definition.catalogue, until=waits_until(j)))
         .cte("hit")
         .prefix_with("MATERIALIZED", dialect="postgresql")
     )

@@ -1,6 +1,6 @@
 """What a trigger's event does to journeys of its customer and key that are under way: `while_active` refresh and restart."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,11 +9,12 @@ from sqlalchemy.sql.selectable import LateralFromClause
 from journey_pipelines.compiler.candidates import candidates_of, kept_payload
 from journey_pipelines.compiler.journeys import transitions
 from journey_pipelines.compiler.scopes import later
-from journey_pipelines.compiler.statement import lit
-from journey_pipelines.compiler.waits import due_of, first_step_of
+from journey_pipelines.compiler.statement import TS, lit
+from journey_pipelines.compiler.surroundings import Surroundings
+from journey_pipelines.compiler.waits import cap_of, due_of, first_step_of
 from journey_pipelines.store.tables import customer_journeys, journey_context, messages
 from journey_pipelines.workflows.definition import Definition
-from journey_pipelines.workflows.model import EventTrigger
+from journey_pipelines.workflows.model import Trigger
 
 
 def _active(definition: Definition, candidates: sa.CTE) -> LateralFromClause:
@@ -34,17 +35,13 @@ def _active(definition: Definition, candidates: sa.CTE) -> LateralFromClause:
     )
 
 
-def refresh(definition: Definition, version: int, brand: Mapping[str, Any], triggers: list[EventTrigger]) -> sa.Select[Any]:
+def refresh(definition: Definition, version: int, around: Surroundings, triggers: Sequence[Trigger]) -> sa.Select[Any]:
     """The entry event's payload of those in progress becomes that of the event now looked at."""
-    candidates = candidates_of(definition, version, brand, triggers)
+    candidates = candidates_of(definition, version, around, triggers)
     j = _active(definition, candidates)
     # what an older version reads of the payload is not known here: its journeys keep all of it
     kept = sa.case((j.c.version == lit(version), kept_payload(definition, candidates.c.payload)), else_=candidates.c.payload)
-    found = (
-        sa.select(j.c.id, candidates.c.type, kept.label("event"))
-        .select_from(candidates.join(j, sa.true()))
-        .cte("found")
-    )
+    found = sa.select(j.c.id, candidates.c.type, kept.label("event")).select_from(candidates.join(j, sa.true())).cte("found")
     x = journey_context
     done = (
         sa.update(x)
@@ -56,13 +53,17 @@ def refresh(definition: Definition, version: int, brand: Mapping[str, Any], trig
     return sa.select(sa.select(sa.func.count()).select_from(done).scalar_subquery().label("refreshed"))
 
 
-def restart(definition: Definition, version: int, brand: Mapping[str, Any], triggers: list[EventTrigger]) -> sa.Select[Any]:
+def restart(definition: Definition, version: int, around: Surroundings, triggers: Sequence[Trigger]) -> sa.Select[Any]:
     """The same journey back to its first wait, one visit more, as long as it has no row in the ledger."""
-    candidates = candidates_of(definition, version, brand, triggers)
+    candidates = candidates_of(definition, version, around, triggers)
     j = _active(definition, candidates)
     c = candidates.c
     start = first_step_of(j.c.workflow_id, j.c.version)
-    due = due_of(start, c.customer_id, c.occurred_at, c.seq)
+    cap = cap_of(definition.workflow, j.c.entered_at)
+    if cap is not None:
+        # another version may have another max_age: its journeys are seen to have expired when their first wait is over
+        cap = sa.case((j.c.version == lit(version), cap), else_=sa.cast(lit("infinity"), TS))
+    due = due_of(start, c.customer_id, c.occurred_at, c.seq, cap)
     sent = sa.exists().where(messages.c.journey_id == j.c.id)
     found = (
         sa.select(
@@ -99,6 +100,8 @@ def restart(definition: Definition, version: int, brand: Mapping[str, Any], trig
             at_seq=f.at_seq,
             due_at=f.due_at,
             due_seq=f.due_seq,
+            due_was=sa.null(),
+            skip=sa.false(),
             arrived_seq=sa.null(),
         )
         .returning(t.c.id)

@@ -64,6 +64,14 @@ class Rendered:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What a called system said: HTTP status, and the body as far as it was read (64 kB)."""
+
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one message.
 
@@ -72,6 +80,7 @@ class Outcome:
     attempt spent · unsent: not even tried (credentials, lease): back to planned, no attempt spent.
 
     `wait`: seconds of wall time before the next try, where the provider said so. `pause`: seconds for which the whole channel stands still.
+    `answer`: of a webhook, for the workflow to read.
     """
 
     kind: OutcomeKind
@@ -79,6 +88,7 @@ class Outcome:
     provider_message_id: str | None = None
     wait: float | None = None
     pause: float | None = None
+    answer: Answer | None = None
 
 
 LEASE_RAN_OUT = Outcome("unsent", "not begun before its lease ended; the channel is slower than its batch")

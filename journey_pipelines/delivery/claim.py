@@ -28,7 +28,8 @@ from journey_pipelines.delivery.claim_statements import (
     details_statement,
 )
 from journey_pipelines.delivery.failpoints import failpoint
-from journey_pipelines.delivery.gate import Consent, due_statement
+from journey_pipelines.delivery.gate import Consent, Leaving, due_statement
+from journey_pipelines.delivery.send_limits import SendLimits
 from journey_pipelines.delivery.timing import Reading
 
 # Wall seconds. A send is not begun in the last LEASE_MARGIN of a lease: the slowest single send (see the channels' time-outs) must end
@@ -66,36 +67,42 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a claim did: `lost` are messages that somebody else took, changed or holds; they were not touched."""
+    """What a claim did: `lost` are messages that somebody else took, changed or holds, `limited` those beyond their workflow's limit of
+    sends; neither were touched.
+    """
 
     claimed: list[Claimed]
     suppressed: Counter[str]
     failed: int
     lost: int
+    limited: int = 0
 
 
 class Ledger:
     """The claiming statements of one channel, built once."""
 
-    def __init__(self, channel: str, consent: Consent, provider: str) -> None:
+    def __init__(self, channel: str, consent: Consent, provider: str, limits: SendLimits | None = None, leaving: Leaving = ()) -> None:
         self._provider = provider
-        self._due = due_statement(channel, consent)
+        self._limits = limits or SendLimits({})
+        self._due = due_statement(channel, consent, leaving)
         self._details = details_statement()
-        self._claim = claim_statement(channel, consent)
+        self._claim = claim_statement(channel, consent, leaving)
 
     def due(self, conn: sa.Connection, now: datetime, shards: Sequence[int], limit: int = WINDOW) -> tuple[list[int], Counter[str]]:
         """Ids to send, in order, from those of `shards` that nobody else holds; those that must not be sent get their reason here."""
         held = list(conn.scalars(LOCK_FREE_SHARDS, {"shards": list(shards)}))
         if not held:
             return [], Counter()
-        rows = conn.execute(self._due, {"now": now, "shards": held, "row_limit": limit}).all()
+        rooms = self._limits.rooms(conn, now)
+        full = [name for name, room in rooms.items() if room <= 0]
+        rows = conn.execute(self._due, {"now": now, "shards": held, "row_limit": limit, "full": full}).all()
         refused = [(row.id, row.reason) for row in rows if row.reason is not None]
         counted: Counter[str] = Counter()
         if refused:
             ids, reasons = zip(*refused, strict=True)
             counted.update(conn.scalars(SUPPRESS, {"now": now, "ids": list(ids), "reasons": list(reasons)}))
         failpoint("in_gate")
-        return [row.id for row in rows if row.reason is None], counted
+        return self._limits.fitting(rooms, [(row.id, row.workflow_id) for row in rows if row.reason is None]), counted
 
     def details(self, conn: sa.Connection, ids: Sequence[int]) -> list[sa.Row[Any]]:
         """Everything a template may read about these messages, in their order; those sent or ended meanwhile are left out."""
@@ -107,11 +114,13 @@ class Ledger:
         leaves.
         """
         conn.execute(LOCK_SHARDS, {"shards": sorted({message.shard for message in batch})})
-        mine = set(conn.scalars(LOCK_MESSAGES, {"ids": [message.id for message in batch]}))
+        workflows = {row.id: row.workflow_id for row in conn.execute(LOCK_MESSAGES, {"ids": [message.id for message in batch]})}
+        mine = self._within_limits(conn, clock, [(message.id, workflows[message.id]) for message in batch if message.id in workflows])
         profiles = list(conn.scalars(LOCK_PROFILES, {"customers": sorted({message.customer_id for message in batch})}))
         held = [message for message in batch if message.id in mine]
         ready = {message.id: message for message in held if message.content is not None}
         broken = [message for message in held if message.content is None]
+        limited = len(workflows) - len(mine)
 
         rows: Sequence[sa.Row[Any]] = ()
         if ready:
@@ -129,11 +138,20 @@ class Ledger:
             ).all()
         claimed = [Claimed(ready[row.id], row.lease_epoch, row.attempts, row.doubts) for row in rows if row.state == "sending"]
         suppressed = Counter(row.reason for row in rows if row.state == "suppressed")
+        self._limits.note(conn, clock.now, [workflows[c.message.id] for c in claimed])
         self._freeze(conn, clock, claimed)
         if broken:
             conn.execute(FAIL, {"now": clock.now, "ids": [m.id for m in broken], "reasons": [m.error for m in broken]})
         failpoint("in_claim")
-        return Claims(claimed, suppressed, len(broken), len(batch) - len(rows) - len(broken))
+        return Claims(claimed, suppressed, len(broken), len(batch) - len(rows) - len(broken) - limited, limited)
+
+    def _within_limits(self, conn: sa.Connection, clock: Reading, messages: Sequence[tuple[int, str]]) -> set[int]:
+        """Ids of those (id, workflow) that their workflow's limit lets through, in their order. Locks first, then counts."""
+        concerned = {workflow for _, workflow in messages if workflow in self._limits}
+        if not concerned:
+            return {message_id for message_id, _ in messages}
+        self._limits.lock(conn, concerned)
+        return set(self._limits.fitting(self._limits.rooms(conn, clock.now, concerned), messages))
 
     def _freeze(self, conn: sa.Connection, clock: Reading, claimed: Sequence[Claimed]) -> None:
         fresh = [(c.message.id, c.message.content) for c in claimed if c.message.content and not c.message.frozen]

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB
 
-from journey_pipelines.delivery.gate import ADDRESS_COLUMNS, IDS, NOW, SHARDS, Consent, address_of, in_state, lit, verdict, waits
+from journey_pipelines.delivery.gate import ADDRESS_COLUMNS, IDS, NOW, SHARDS, Consent, Leaving, address_of, in_state, lit, verdict, waits
 from journey_pipelines.store.tables import (
     TIMESTAMPTZ,
     customer_events,
@@ -37,7 +37,9 @@ LOCK_FREE_SHARDS = (
 LOCK_SHARDS = (
     sa.select(delivery_shards.c.shard).where(delivery_shards.c.shard == sa.any_(SHARDS)).order_by(delivery_shards.c.shard).with_for_update()
 )
-LOCK_MESSAGES = sa.select(messages.c.id).where(messages.c.id == sa.any_(IDS), _UNSENT).with_for_update(skip_locked=True)
+LOCK_MESSAGES = (
+    sa.select(messages.c.id, messages.c.workflow_id).where(messages.c.id == sa.any_(IDS), _UNSENT).with_for_update(skip_locked=True)
+)
 LOCK_PROFILES = (
     sa.select(customer_profiles.c.customer_id)
     .where(customer_profiles.c.customer_id == sa.any_(_array("customers", sa.Text)))
@@ -132,7 +134,7 @@ def details_statement() -> sa.Select[Any]:
     )
 
 
-def claim_statement(channel: str, consent: Consent) -> sa.Update:
+def claim_statement(channel: str, consent: Consent, leaving: Leaving = ()) -> sa.Update:
     m, j, p = messages.alias("m"), customer_journeys.alias("j"), customer_profiles.alias("p")
     ready = (
         sa.func.unnest(IDS, _array("addresses", sa.Text), _array("frozen", sa.Boolean))
@@ -146,7 +148,7 @@ def claim_statement(channel: str, consent: Consent) -> sa.Update:
     gate = (
         sa.select(
             m.c.id,
-            verdict(channel, consent, m, j, p, (moved, "address changed since the first attempt")).label("reason"),
+            verdict(channel, consent, m, j, p, (moved, "address changed since the first attempt"), leaving=leaving).label("reason"),
             (sa.func.journeys.address_hmac(address) if channel in ADDRESS_COLUMNS else sa.null().cast(BYTEA)).label("address_hmac"),
         )
         .select_from(

@@ -15,15 +15,17 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from journey_pipelines.delivery.answers import tell_answers
 from journey_pipelines.delivery.channel import Channel
 from journey_pipelines.delivery.claim import LEASE
 from journey_pipelines.delivery.failpoints import failpoint
-from journey_pipelines.delivery.gate import Consent, unsent
+from journey_pipelines.delivery.gate import Consent, Leaving, unsent
 from journey_pipelines.delivery.lane import Lane, Sent, wait_for
 from journey_pipelines.delivery.policies import DeliveryPolicies, read_policies
 from journey_pipelines.delivery.render import Renderer
 from journey_pipelines.delivery.report import DispatchReport
 from journey_pipelines.delivery.rescue import rescue
+from journey_pipelines.delivery.send_limits import read_send_limits
 from journey_pipelines.delivery.settle import Settled, mark, settle
 from journey_pipelines.delivery.timing import read_clock, uptime
 from journey_pipelines.store.connect import DatabaseUnavailable
@@ -48,6 +50,7 @@ def dispatch(
     channels: Mapping[str, Channel],
     *,
     consent: Consent,
+    leaving: Leaving = (),
     budget: float = 45.0,
     linger: float = 10.0,
     batch_size: int = 500,
@@ -60,17 +63,19 @@ def dispatch(
     claim; a channel's capability may ask for less. The channels stay open; closing them is the caller's.
     """
     with engine.connect() as conn:
-        return _Dispatcher(conn, channels, consent, batch_size, now).run(budget, linger)
+        with conn.begin():
+            limits = read_send_limits(conn)
+        return _Dispatcher(conn, [Lane(channel, consent, batch_size, limits, leaving) for channel in channels.values()], now).run(
+            budget, linger
+        )
 
 
 class _Dispatcher:
-    def __init__(
-        self, conn: sa.Connection, channels: Mapping[str, Channel], consent: Consent, batch_size: int, now: datetime | None
-    ) -> None:
+    def __init__(self, conn: sa.Connection, lanes: list[Lane], now: datetime | None) -> None:
         # one connection for all: each transaction is short, and after a lost connection the next one opens it again
         self._conn = conn
         self._now = now
-        self._lanes = [Lane(channel, consent, batch_size) for channel in channels.values()]
+        self._lanes = lanes
         self._idempotent = [lane.name for lane in self._lanes if lane.channel.capability.idempotency == "key"]
         self._policies = DeliveryPolicies()
         self._renderer = Renderer(self._policies)
@@ -165,7 +170,7 @@ class _Dispatcher:
         if claims.claimed:
             lane.start(claims.claimed, since)
         self._adapt(lane, lost=claims.lost, of=len(prepared))
-        return claims.lost < len(prepared)
+        return claims.lost + claims.limited < len(prepared)
 
     def _gate(self, lane: Lane) -> int:
         with self._begin() as conn:
@@ -205,6 +210,7 @@ class _Dispatcher:
                         for message, outcome in zip(*sent, strict=True)
                     ]
                     marked = mark(conn, clock.now, settled)
+                    tell_answers(conn, clock.now, [one for one in settled if one.id in marked])
                 break
             except _PASSING:
                 pause = next(pauses, None)

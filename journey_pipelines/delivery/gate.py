@@ -12,15 +12,15 @@ everything. Webhooks go to systems, not to people, and need neither.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from journey_pipelines.delivery.silence import silent_workflows
 from journey_pipelines.store.tables import (
     TIMESTAMPTZ,
-    automation_workflows,
     channel_consents,
     customer_journeys,
     customer_profiles,
@@ -30,6 +30,9 @@ from journey_pipelines.store.tables import (
 
 ConsentPredicate = Callable[[sa.FromClause, sa.ColumnElement[Any]], sa.ColumnElement[bool]]
 Consent = Mapping[str, ConsentPredicate]
+#: exits on conditions: whether (message, its journey, the profile, now) leaves its workflow, whatever the engine has got to know of it yet
+LeavingPredicate = Callable[[sa.FromClause, sa.FromClause, sa.FromClause, sa.ColumnElement[Any]], sa.ColumnElement[bool]]
+Leaving = Sequence[LeavingPredicate]
 
 ADDRESS_COLUMNS = {"email": "email_address", "sms": "phone_number", "push": "push_token"}
 
@@ -38,6 +41,7 @@ _LEAVING = ("goal", "exit_rule", "unsubscribed", "erased", "version_retired", "s
 
 NOW: sa.BindParameter[Any] = sa.bindparam("now", type_=TIMESTAMPTZ)
 SHARDS: sa.BindParameter[Any] = sa.bindparam("shards", type_=ARRAY(sa.SmallInteger))
+FULL: sa.BindParameter[Any] = sa.bindparam("full", type_=ARRAY(sa.Text))
 IDS: sa.BindParameter[Any] = sa.bindparam("ids", type_=ARRAY(sa.BigInteger))
 
 
@@ -59,11 +63,8 @@ def in_state(table: sa.FromClause, *states: str) -> sa.ColumnElement[bool]:
 
 
 def waits(message: sa.FromClause, journey: sa.FromClause) -> sa.ColumnElement[bool]:
-    """Its workflow is a draft or paused, or its journey is held: not now, and no reason to end the message. Archived workflows drain."""
-    halted = sa.select(automation_workflows.c.id).where(
-        automation_workflows.c.is_current, automation_workflows.c.status.in_([lit("draft"), lit("paused")])
-    )
-    return sa.or_(message.c.workflow_id.in_(halted), journey.c.held_at.is_not(None))
+    """Nothing is sent from its workflow for now, or its journey is parked: not now, and no reason to end the message."""
+    return sa.or_(message.c.workflow_id.in_(silent_workflows()), journey.c.held_at.is_not(None))
 
 
 def address_of(channel: str, profile: sa.FromClause) -> sa.ColumnElement[Any]:
@@ -79,6 +80,7 @@ def verdict(
     journey: sa.FromClause,
     profile: sa.FromClause,
     *extra: tuple[sa.ColumnElement[bool], str],
+    leaving: Leaving = (),
 ) -> sa.ColumnElement[Any]:
     """The reason why `message` must not be sent on `channel`, NULL where it may be. `extra`: further (condition, reason) pairs of the
     caller.
@@ -88,6 +90,7 @@ def verdict(
         (message.c.expires_at <= NOW, lit("expired")),
         (journey.c.id.is_(None), lit("no journey")),
         (journey.c.exit_reason.in_([lit(reason) for reason in _LEAVING]), lit("left the journey, ").op("||")(journey.c.exit_reason)),
+        *((leaves(message, journey, profile, NOW), lit("exit")) for leaves in leaving),
     ]
     if channel in ADDRESS_COLUMNS:
         suppressed = (
@@ -128,23 +131,28 @@ def _consent(
     ]
 
 
-def due_statement(channel: str, consent: Consent) -> sa.Select[Any]:
-    """The due messages of a channel in the shards held, `(id, reason)` in sending order; reason NULL = may be sent.
+def due_statement(channel: str, consent: Consent, leaving: Leaving = ()) -> sa.Select[Any]:
+    """The due messages of a channel in the shards held, `(id, workflow_id, reason)` in sending order; reason NULL = may be sent.
 
-    Binds: now, shards, row_limit. The limit takes the longest waiting first and priority orders what it took, so that a deep backlog costs
-    no sort of all of it at every turn.
+    Binds: now, shards, row_limit, full (workflows that have sent all that their limit allows). The limit takes the longest waiting first
+    and priority orders what it took, so that a deep backlog costs no sort of all of it at every turn.
     """
     m, j, p = messages, customer_journeys.alias("j"), customer_profiles.alias("p")
     due = (
-        sa.select(m.c.id, m.c.customer_id, m.c.journey_id, m.c.category, m.c.topic, m.c.priority, m.c.send_after, m.c.expires_at)
+        sa.select(
+            *(m.c[name] for name in ("id", "workflow_id", "customer_id", "journey_id", "category", "topic", "priority", "send_after")),
+            m.c.expires_at,
+            m.c.workflow_version,
+        )
         .select_from(m.outerjoin(j, j.c.id == m.c.journey_id))
         .where(unsent(m), m.c.send_after <= NOW, m.c.channel == lit(channel), m.c.shard == sa.any_(SHARDS), sa.not_(waits(m, j)))
+        .where(m.c.workflow_id != sa.all_(FULL))
         .order_by(m.c.send_after)
         .limit(sa.bindparam("row_limit", type_=sa.Integer))
         .cte("due")
     )
     return (
-        sa.select(due.c.id, verdict(channel, consent, due, j, p).label("reason"))
+        sa.select(due.c.id, due.c.workflow_id, verdict(channel, consent, due, j, p, leaving=leaving).label("reason"))
         .select_from(due.outerjoin(j, j.c.id == due.c.journey_id).outerjoin(p, p.c.customer_id == due.c.customer_id))
         .order_by(due.c.priority.desc(), due.c.send_after, due.c.id)
     )

@@ -13,7 +13,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from journey_pipelines.delivery.channel import Channel, Outcome, Rendered
 from journey_pipelines.delivery.claim import LEASE, LEASE_MARGIN, Claimed, Ledger, Prepared
-from journey_pipelines.delivery.gate import Consent
+from journey_pipelines.delivery.gate import Consent, Leaving
+from journey_pipelines.delivery.send_limits import SendLimits
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +26,12 @@ class Lane:
     nothing by it.
     """
 
-    def __init__(self, channel: Channel, consent: Consent, batch_size: int) -> None:
+    def __init__(
+        self, channel: Channel, consent: Consent, batch_size: int, limits: SendLimits | None = None, leaving: Leaving = ()
+    ) -> None:
         self.channel = channel
         self.name = channel.name
-        self.ledger = Ledger(self.name, consent, provider=type(channel).__name__)
+        self.ledger = Ledger(self.name, consent, provider=type(channel).__name__, limits=limits, leaving=leaving)
         self.batch_size = max(1, min(batch_size, channel.capability.batch))
         self.depth = 2 if channel.capability.idempotency == "key" else 1
         self.due: deque[int] = deque()

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from journey_pipelines.delivery.channel import Idempotency, Outcome, Rendered
+from journey_pipelines.delivery.channel import Answer, Idempotency, Outcome, Rendered
 from journey_pipelines.delivery.failpoints import failpoint
 from journey_pipelines.delivery.gate import NOW, in_state, lit
 from journey_pipelines.delivery.timing import Reading
@@ -38,7 +38,9 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The next state of one message. `attempt_spent` False gives the claim's attempt back; `send_after` None keeps what is there."""
+    """The next state of one message. `attempt_spent` False gives the claim's attempt back; `send_after` None keeps what is there;
+    `answer` is what a webhook's receiver said last.
+    """
 
     id: int
     epoch: int
@@ -48,6 +50,12 @@ class Settled:
     attempt_spent: bool = True
     doubt: bool = False
     provider_message_id: str | None = None
+    answer: Answer | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Nothing will be tried again."""
+        return self.state in ("accepted", "failed", "dead")
 
 
 def settle(
@@ -60,7 +68,8 @@ def settle(
         if spent and message.attempt >= policy.attempts:
             # what may have been accepted is not called dead before it expires: an event of the provider can still tell
             end = "in_doubt" if doubt else "dead"
-            return Settled(message.id, message.epoch, end, f"{because} (attempt {message.attempt} of {policy.attempts})", doubt=doubt)
+            spent_all = f"{because} (attempt {message.attempt} of {policy.attempts})"
+            return Settled(message.id, message.epoch, end, spent_all, doubt=doubt, answer=outcome.answer)
         wait = (
             outcome.wait
             if outcome.wait is not None
@@ -74,9 +83,10 @@ def settle(
 
     match outcome.kind:
         case "accepted":
-            return Settled(message.id, message.epoch, "accepted", None, provider_message_id=outcome.provider_message_id)
+            known = outcome.provider_message_id
+            return Settled(message.id, message.epoch, "accepted", None, provider_message_id=known, answer=outcome.answer)
         case "failed":
-            return Settled(message.id, message.epoch, "failed", reason)
+            return Settled(message.id, message.epoch, "failed", reason, answer=outcome.answer)
         case "retry":
             return later("retry", spent=True)
         case "postponed":

@@ -7,6 +7,7 @@ from typing import Any
 from journey_pipelines.engine.batch import Batch
 from journey_pipelines.engine.bisect import DataError, attempt, halve
 from journey_pipelines.engine.statements import run, run_fixed
+from journey_pipelines.engine.take import absorb
 
 BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
 #: passes over one round's customers: a journey makes at most this many steps without waiting before the next event is looked at
@@ -17,6 +18,8 @@ def advance_due(batch: Batch, shards: list[int], low: datetime) -> int:
     """Journeys of these shards that are due at `now`, up to the batch's size; returns how many were claimed."""
     if not shards:
         return 0
+    if batch.plans.emitting:
+        return _in_order(batch, shards, low)
     claimed = 0
     for row in run_fixed(batch.conn, "discover", {"now": batch.now, "low": low, "shards": shards}).all():
         left = batch.size - claimed
@@ -26,31 +29,71 @@ def advance_due(batch: Batch, shards: list[int], low: datetime) -> int:
     return claimed
 
 
+def _in_order(batch: Batch, shards: list[int], low: datetime) -> int:
+    """Of each customer what is due up to a step that may tell something; once one did, that is looked at before what is due behind it."""
+    claimed = 0
+    for _ in range(_PASSES):
+        values = {"now": batch.now, "low": low, "shards": shards, "row_limit": batch.size - claimed, "emitting": batch.plans.emitting}
+        before = batch.report.emitted
+        moved = sum(_chosen(batch, row.step_uid, row.ids) for row in run_fixed(batch.conn, "due_first", values).all())
+        claimed += moved
+        if not moved or claimed >= batch.size or batch.report.emitted > before:
+            break
+    return claimed
+
+
 def advance_round(batch: Batch, number: int, *, after: bool) -> None:
     """Timers of a round's customers before its events; with `after`, also those at the events themselves: the woken."""
+    ordered = bool(batch.plans.emitting) and not after
     for _ in range(_PASSES):
-        rows = run_fixed(batch.conn, "timers", {"round": number, "after": after}).all()
+        before = batch.report.emitted
+        values: dict[str, Any] = {"round": number, "emitting": batch.plans.emitting} if ordered else {"round": number, "after": after}
+        question = "timers_first" if ordered else "timers"
+        rows = run_fixed(batch.conn, question, values).all()
         moved = sum(_chosen(batch, row.step_uid, row.ids) for row in rows)
         if not moved:
             return
+        if ordered and batch.report.emitted > before:
+            absorb(batch, number)
 
 
 def _scan(batch: Batch, uid: int, shards: list[int], limit: int) -> int:
     step = batch.plans.step(uid)
     if step is None:
         return 0
+    if _is_stopped(batch, uid):
+        return _park(batch, [row.id for row in _due_ids(batch, uid, shards, limit)])
     values = batch.values(shards=shards, row_limit=limit)
     counts, wrong = attempt(batch.conn, lambda: run(batch.conn, step.scan, values))
     if wrong is None:
         return _count(batch, counts)
-    rows = run_fixed(batch.conn, "due_ids", {"step_uid": uid, "now": batch.now, "shards": shards, "row_limit": limit})
-    return _chosen(batch, uid, [row.id for row in rows])
+    return _chosen(batch, uid, [row.id for row in _due_ids(batch, uid, shards, limit)])
+
+
+def _due_ids(batch: Batch, uid: int, shards: list[int], limit: int) -> Sequence[Any]:
+    values = {"step_uid": uid, "now": batch.now, "shards": shards, "row_limit": limit}
+    return run_fixed(batch.conn, "due_ids", values).all()
+
+
+def _is_stopped(batch: Batch, uid: int) -> bool:
+    """Working out a wait moves nobody, and is done in a stopped workflow too: a journey that waits hears the events it waits for."""
+    place = batch.plans.places.get(uid)
+    return place is not None and place.workflow_id in batch.stopped and not place.arriving
+
+
+def _park(batch: Batch, ids: Sequence[int]) -> int:
+    """Nobody advances in a workflow that is held or paused: who comes due leaves the index of what is due, until it is released."""
+    parked = run_fixed(batch.conn, "park", {"ids": list(ids), "now": batch.now}).rowcount
+    batch.report.parked += parked
+    return parked
 
 
 def _chosen(batch: Batch, uid: int, ids: Sequence[int]) -> int:
     step = batch.plans.step(uid)
     if step is None:
         return 0
+    if _is_stopped(batch, uid):
+        return _park(batch, ids)
     moved = 0
 
     def work(some: Sequence[int]) -> dict[str, Any]:
@@ -77,5 +120,6 @@ def _count(batch: Batch, counts: dict[str, Any]) -> int:
     report.ended += counts["ended"]
     report.planned += counts["planned"]
     report.conflicts += counts["conflicts"]
+    report.emitted += counts.get("emitted", 0) + sum(n or 0 for name, n in counts.items() if name.startswith("writes_"))
     moved: int = counts["moved"]
     return moved

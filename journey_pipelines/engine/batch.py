@@ -1,6 +1,6 @@
 """One micro-batch: what all its parts share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,10 @@ ROUNDS_PER_CUSTOMER = 8
 
 @dataclass
 class Batch:
-    """A transaction that holds `shards`, at engine time `now` (inclusive), with what it has done so far."""
+    """A transaction that holds `shards`, at engine time `now` (inclusive), with what it has done so far.
+
+    stopped: workflows that are held or paused: nobody in them advances. marks: where the ids of what this batch writes begin.
+    """
 
     conn: sa.Connection
     plans: Plans
@@ -23,6 +26,12 @@ class Batch:
     shards: list[int]
     size: int
     report: TickReport
+    stopped: frozenset[str] = frozenset()
+    marks: dict[str, int] = field(default_factory=dict)
+    #: dates, changes and segments at the instant of a schedule's tick come after it
+    moments_until: datetime | None = None
+    #: workflow -> bucket of time -> journeys entered, for the breaker
+    entered: dict[str, dict[datetime, int]] = field(default_factory=dict)
 
     def values(self, **more: Any) -> dict[str, Any]:
         """The run-time parameters of compiled statements (`compiler.statement`)."""

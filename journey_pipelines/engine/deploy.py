@@ -4,19 +4,26 @@ A workflow whose content hash changed gets a new version; journeys stay on their
 is routed wholly before or wholly after it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from journey_pipelines.compiler.identity import interest_rows, step_rows
+from journey_pipelines.compiler.identity import date_uid, interest_rows, step_rows
 from journey_pipelines.compiler.plan import statements
+from journey_pipelines.compiler.surroundings import Surroundings
 from journey_pipelines.engine import session
-from journey_pipelines.engine.policies import message_lives
-from journey_pipelines.store.tables import automation_workflows, deployment, interests, workflow_steps
+from journey_pipelines.engine.completed import closes_at
+from journey_pipelines.engine.deploy_segments import deploy_segments, named, request_build
+from journey_pipelines.engine.policies import surroundings
+from journey_pipelines.engine.resume import Resumption, after_deploy, standstill
+from journey_pipelines.engine.retire import Retired, retire
+from journey_pipelines.store.tables import automation_workflows, customer_journeys, deployment, interests, workflow_steps
 from journey_pipelines.workflows.definition import Definition
 from journey_pipelines.workflows.load import Project
+from journey_pipelines.workflows.model import DateTrigger, ScheduleTrigger, SegmentTrigger, Workflow
 from journey_pipelines.workflows.problems import Problem
 
 
@@ -45,6 +52,10 @@ class DeployReport:
     generation: int
     changes: list[WorkflowChange] = field(default_factory=list)
     grants: list[str] = field(default_factory=list)
+    #: journeys that `in_flight: exit` ended, by workflow
+    retired: dict[str, Retired] = field(default_factory=dict)
+    #: workflows that stood still and go on
+    resumed: list[Resumption] = field(default_factory=list)
 
 
 def deploy(engine: sa.Engine, project: Project, now: datetime) -> DeployReport:
@@ -55,36 +66,65 @@ def deploy(engine: sa.Engine, project: Project, now: datetime) -> DeployReport:
         session.take_deployment(conn)
         row = conn.execute(sa.select(deployment).with_for_update()).mappings().one()
         report = DeployReport(int(row["generation"]))
+        before = standstill(conn)
+        around = surroundings(project)
         for loaded in project.workflows:
-            report.changes.append(_deploy_workflow(conn, loaded.definition, project, now))
+            report.changes.append(_deploy_workflow(conn, loaded.definition, around, now))
         report.changes += _archive_missing(conn, {loaded.workflow.id for loaded in project.workflows})
+        segments_changed = deploy_segments(conn, project, now)
+        names = named(project, _stored(conn))
         documents = {
             "policies": project.policies.model_dump(mode="json"),
             "catalogue": project.catalogue.model_dump(mode="json"),
             "sources": {name: source.model_dump(mode="json") for name, source in project.sources.items()},
+            "segments": {name: segment.model_dump(mode="json") for name, segment in project.segments.items()},
+            "watched_keys": sorted(names.keys),
+            "named_events": sorted(names.events),
+            "named_segments": sorted(names.segments),
         }
         report.grants = _grants(conn, project)
-        if any(c.change != "unchanged" for c in report.changes) or any(row[name] != value for name, value in documents.items()):
+        changed = segments_changed or any(c.change != "unchanged" for c in report.changes)
+        if changed or any(row[name] != value for name, value in documents.items()):
             report.generation += 1
-            conn.execute(sa.update(deployment).values(generation=report.generation, deployed_at=now, **documents))
+            # the doorbell looks when a schedule may tick: the next batch says when that is
+            ticks = any(isinstance(t, ScheduleTrigger) for loaded in project.workflows for t in loaded.workflow.triggers)
+            next_tick = {"next_tick_at": now if ticks else None}
+            conn.execute(sa.update(deployment).values(generation=report.generation, deployed_at=now, **documents, **next_tick))
+        for change in report.changes:
+            found = project.workflow(change.workflow_id)
+            if change.change == "new version" and found is not None and found.workflow.in_flight == "exit":
+                report.retired[change.workflow_id] = retire(conn, change.workflow_id, change.version, now)
+        report.resumed = after_deploy(conn, before, now)
     return report
 
 
-def _deploy_workflow(conn: sa.Connection, definition: Definition, project: Project, now: datetime) -> WorkflowChange:
+def _stored(conn: sa.Connection) -> list[Definition]:
+    """Every version that somebody may still be in, and the current ones."""
+    w, j = automation_workflows, customer_journeys
+    inside = sa.exists().where(j.c.workflow_id == w.c.id, j.c.version == w.c.version, j.c.status == sa.literal_column("'active'"))
+    rows = conn.execute(sa.select(w.c.definition).where(sa.or_(w.c.is_current, inside)).order_by(w.c.id, w.c.version))
+    return [Definition.model_validate(row.definition) for row in rows]
+
+
+def _deploy_workflow(conn: sa.Connection, definition: Definition, around: Surroundings, now: datetime) -> WorkflowChange:
     workflow, w = definition.workflow, automation_workflows
     current = conn.execute(sa.select(w).where(w.c.id == workflow.id, w.c.is_current)).mappings().first()
     content = definition.content_hash()
-    shown: dict[str, Any] = {"name": workflow.name, "status": workflow.status}
+    shown: dict[str, Any] = {"name": workflow.name, "status": workflow.status, "definition": definition.model_dump(mode="json")}
+    shown["active_since"] = _active_since(current, workflow.status, now)
+    if current is not None and current["status"] == "completed" and workflow.status == "active" and _is_over(workflow, now):
+        shown |= {"status": "completed", "active_since": current["active_since"]}
     if current is not None and current["content_hash"] == content:
         version = int(current["version"])
         if all(current[name] == value for name, value in shown.items()):
-            return WorkflowChange(workflow.id, "unchanged", version, workflow.status)
+            return WorkflowChange(workflow.id, "unchanged", version, shown["status"])
         conn.execute(sa.update(w).where(w.c.id == workflow.id, w.c.version == version).values(**shown))
         _write_interests(conn, workflow.id)
-        return WorkflowChange(workflow.id, "status", version, workflow.status)
+        _build(conn, definition, current, shown["status"])
+        return WorkflowChange(workflow.id, "status", version, shown["status"])
     version = 1 + int(conn.execute(sa.select(sa.func.coalesce(sa.func.max(w.c.version), 0)).where(w.c.id == workflow.id)).scalar_one())
     # compile all of it before anything is stored: what cannot be compiled is not deployed
-    for _ in statements(definition, version, brand=project.policies.brand, expires=message_lives(project.policies)):
+    for _ in statements(definition, version, around):
         pass
     conn.execute(sa.update(w).where(w.c.id == workflow.id).values(is_current=False))
     conn.execute(
@@ -95,7 +135,6 @@ def _deploy_workflow(conn: sa.Connection, definition: Definition, project: Proje
             category=workflow.category,
             topic=workflow.topic,
             priority=workflow.priority,
-            definition=definition.model_dump(mode="json"),
             content_hash=content,
             deployed_at=now,
             **shown,
@@ -103,7 +142,38 @@ def _deploy_workflow(conn: sa.Connection, definition: Definition, project: Proje
     )
     conn.execute(sa.insert(workflow_steps), step_rows(definition, version))
     _write_interests(conn, workflow.id)
-    return WorkflowChange(workflow.id, "new version" if version > 1 else "new", version, workflow.status)
+    _build(conn, definition, current, shown["status"])
+    return WorkflowChange(workflow.id, "new version" if version > 1 else "new", version, shown["status"])
+
+
+def _active_since(current: Mapping[Any, Any] | None, status: str, now: datetime) -> datetime | None:
+    """When the workflow became active; a new version of an active one keeps the time."""
+    if status != "active":
+        return None
+    since: datetime | None = current["active_since"] or current["deployed_at"] if current and current["status"] == "active" else now
+    return since
+
+
+def _is_over(workflow: Workflow, now: datetime) -> bool:
+    closes = closes_at(workflow)
+    return closes is not None and closes <= now
+
+
+def _build(conn: sa.Connection, definition: Definition, before: Mapping[Any, Any] | None, status: str) -> None:
+    """What has to be computed for everybody: plans of new dates; and at activation, members that are asked in."""
+    workflow = definition.workflow
+    if status != "active":
+        return
+    known = Definition.model_validate(before["definition"]) if before and before["status"] == "active" else None
+    planned = {date_uid(known, t) for t in known.workflow.triggers if isinstance(t, DateTrigger) and t.active} if known else set()
+    there = {t.id for t in known.workflow.triggers if t.active} if known else set()
+    for trigger in workflow.triggers:
+        if not trigger.active:
+            continue
+        if isinstance(trigger, DateTrigger) and date_uid(definition, trigger) not in planned:
+            request_build(conn, "date", f"{workflow.id}.{trigger.id}")
+        if isinstance(trigger, SegmentTrigger) and trigger.on == "enter" and workflow.entry.existing == "enter" and trigger.id not in there:
+            request_build(conn, "existing", f"{workflow.id}.{trigger.id}")
 
 
 def _write_interests(conn: sa.Connection, workflow_id: str) -> None:
@@ -136,15 +206,16 @@ def _archive_missing(conn: sa.Connection, present: set[str]) -> list[WorkflowCha
 
 
 def _grants(conn: sa.Connection, project: Project) -> list[str]:
-    """GRANT SELECT for declared sources that this role may not read (or that are not there yet)."""
+    """GRANT SELECT for declared sources and tables of segments that this role may not read (or that are not there yet)."""
     wanted = []
-    for source in project.sources.values():
+    tables = [source.table for source in project.sources.values()]
+    for table in dict.fromkeys([*tables, *(segment.table.table for segment in project.segments.values() if segment.table)]):
         readable = conn.execute(
             sa.text("SELECT CASE WHEN to_regclass(:t) IS NULL THEN false ELSE has_table_privilege(to_regclass(:t), 'SELECT') END"),
-            {"t": source.table},
+            {"t": table},
         ).scalar_one()
         if not readable:
             user = conn.execute(sa.text("SELECT quote_ident(current_user)")).scalar_one()
-            schema = source.table.split(".")[0]
-            wanted.append(f"GRANT USAGE ON SCHEMA {schema} TO {user}; GRANT SELECT ON {source.table} TO {user};")
+            schema = table.split(".")[0]
+            wanted.append(f"GRANT USAGE ON SCHEMA {schema} TO {user}; GRANT SELECT ON {table} TO {user};")
     return wanted

@@ -16,9 +16,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from journey_pipelines.delivery.send_limits import full_workflows
+from journey_pipelines.delivery.silence import silent_workflows
+from journey_pipelines.store.moment_tables import customer_changes, customer_moments, engine_builds, resumptions
 from journey_pipelines.store.tables import (
-    automation_workflows,
     customer_journeys,
+    deployment,
     engine_shards,
     event_inbox,
     messages,
@@ -51,6 +54,20 @@ def segment_changes_waiting(conn: sa.Connection, now: datetime) -> bool:
     return conn.scalar(question) is not None
 
 
+def moments_waiting(conn: sa.Connection, now: datetime) -> bool:
+    """Has a profile changed, has a condition's or a date's time come, may a schedule tick, did a deploy leave something to compute, or may
+    a released workflow let somebody go?
+    """
+    change, moment, shards = customer_changes.c, customer_moments.c, engine_shards.c
+    if conn.scalar(sa.select(change.id).where(change.at <= now).limit(1)) is not None:
+        return True
+    first = sa.select(moment.at).where(moment.shard == shards.shard).order_by(moment.at).limit(1).correlate(engine_shards).lateral("first")
+    due = sa.select(shards.shard).select_from(engine_shards.join(first, first.c.at <= now)).limit(1)
+    looks = sa.select(deployment.c.one).where(deployment.c.next_tick_at <= now)
+    released = sa.select(resumptions.c.workflow_id).limit(1)
+    return any(conn.scalar(question) is not None for question in (due, looks, sa.select(engine_builds.c.shard).limit(1), released))
+
+
 def journeys_due(conn: sa.Connection, now: datetime) -> bool:
     """Is there an active journey, not held, whose time has come?"""
     journey = customer_journeys.c
@@ -62,10 +79,11 @@ def journeys_due(conn: sa.Connection, now: datetime) -> bool:
 def messages_waiting(conn: sa.Connection, now: datetime, channels: Collection[str]) -> bool:
     """Is there a message to send on one of `channels`, or one whose sender did not come back before its lease ended?
 
-    Not counted is what no dispatch would move: other channels, workflows that are drafts or paused, journeys that are held.
+    Not counted is what no dispatch would move: other channels, workflows from which nothing is sent for now or whose limit of sends is
+    reached, journeys that are parked.
     """
-    message, journey, workflow = messages.c, customer_journeys.c, automation_workflows.c
-    halted = sa.select(workflow.id).where(workflow.is_current, workflow.status.in_(("draft", "paused")))
+    message, journey = messages.c, customer_journeys.c
+    full = full_workflows(conn, now)
     outbox = (
         sa.select(message.id)
         .select_from(messages.outerjoin(customer_journeys, journey.id == message.journey_id))
@@ -73,12 +91,14 @@ def messages_waiting(conn: sa.Connection, now: datetime, channels: Collection[st
             message.state.in_(sa.literal_column(state) for state in ("'planned'", "'deferred'", "'retry'")),
             message.send_after <= now,
             message.channel.in_(channels),
-            message.workflow_id.not_in(halted),
+            message.workflow_id.not_in(silent_workflows()),
             journey.held_at.is_(None),
         )
         .order_by(message.send_after)
         .limit(1)
     )
+    if full:
+        outbox = outbox.where(message.workflow_id.not_in(full))
     leases = sa.select(message.lease_until).where(message.state == sa.literal_column("'sending'")).order_by(message.lease_until)
     return conn.scalar(outbox) is not None or _reached(conn, leases, now)
 

@@ -6,8 +6,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from journey_pipelines.compiler.surroundings import Surroundings
+from journey_pipelines.engine.deploy_segments import named
 from journey_pipelines.expressions import Scope, compile_condition
 from journey_pipelines.store.tables import deployment
+from journey_pipelines.workflows.load import Project
 from journey_pipelines.workflows.project import Policies
 
 ConsentPredicate = Callable[[sa.FromClause, sa.ColumnElement[Any]], sa.ColumnElement[bool]]
@@ -26,6 +29,12 @@ def message_lives(policies: Policies | None) -> dict[str, timedelta]:
     if policies is None:
         return dict(_LIVES)
     return {"marketing": policies.expires.marketing.elapsed(), "transactional": policies.expires.transactional.elapsed()}
+
+
+def surroundings(project: Project) -> Surroundings:
+    """What the statements of a project that is not deployed are compiled with."""
+    names = named(project, [loaded.definition for loaded in project.workflows])
+    return Surroundings(project.policies.brand, message_lives(project.policies), names.events, names.segments, names.keys)
 
 
 def deployed_policies(conn: sa.Connection) -> Policies | None:

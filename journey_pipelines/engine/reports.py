@@ -6,7 +6,12 @@ from typing import Any
 
 @dataclass
 class TickReport:
-    """Counts of rows; lag_seconds is how old the oldest event taken was, in the engine's time."""
+    """Counts of rows; lag_seconds is how old the oldest event taken was, in the engine's time.
+
+    emitted: events, changes and segment transitions that journeys caused. parked: came due in a held or paused workflow. released: go on
+    after a hold. limited: did not enter because of a limit. breaks: workflows whose sends the breaker held. asked: customers whom a
+    schedule asked to enter. built: shards computed after a deploy.
+    """
 
     rows_in: int = 0
     routed: int = 0
@@ -24,6 +29,14 @@ class TickReport:
     taken_back: int = 0
     segment_moves: int = 0
     failed: int = 0
+    emitted: int = 0
+    parked: int = 0
+    released: int = 0
+    limited: int = 0
+    breaks: int = 0
+    asked: int = 0
+    planned_ticks: int = 0
+    built: int = 0
     batches: int = 0
     lag_seconds: float = 0.0
 
@@ -36,7 +49,8 @@ class TickReport:
     @property
     def progress(self) -> bool:
         """Whether any row moved: a loop that asks this stops when nothing does (engine.md, 19)."""
-        return bool(self.rows_in or self.advanced or self.entered or self.segment_moves or self.failed or self.woken)
+        moved = self.rows_in or self.advanced or self.entered or self.segment_moves or self.woken or self.failed
+        return bool(moved or self.parked or self.released or self.planned_ticks or self.built)
 
     def figures(self) -> dict[str, Any]:
         """As a dict, headline figures first."""

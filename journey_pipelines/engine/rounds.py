@@ -1,58 +1,142 @@
-"""Route, second half: round n is everybody's n-th event, worked set-based (engine.md, 2).
+"""Route, second half: round n is everybody's n-th moment, worked set-based (engine.md, 2).
 
-Timers before the event, then the event: profile patch, (1) goal, (2) exit, (3) wake and advance the woken, (4) enter.
+Timers before it, then the event itself: profile patch and moves of segments, (1) goal, (2) exit, (3) wake and advance the woken, (4) enter;
+then what the customer's change means: members of segments, plans of dates.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from journey_pipelines.compiler.batch import MOVE
+from journey_pipelines.compiler.entry import EntryStatements
+from journey_pipelines.compiler.relevance import key_word
 from journey_pipelines.compiler.statement import Statement
+from journey_pipelines.engine import limits
 from journey_pipelines.engine.advance import advance_round
 from journey_pipelines.engine.batch import Batch
 from journey_pipelines.engine.bisect import DataError, attempt, halve
+from journey_pipelines.engine.breaker import check_breaker
 from journey_pipelines.engine.statements import run, run_fixed
+from journey_pipelines.engine.take import absorb
 
 _ALL = (0, 9223372036854775807)
 
 
 def work_rounds(batch: Batch) -> None:
-    """All rounds of the batch table, in order."""
-    rounds: dict[int, dict[str, int]] = {}
-    patched: set[int] = set()
-    for row in run_fixed(batch.conn, "rounds", {}).all():
-        rounds.setdefault(row.round, {})[row.type] = row.events
-        if row.profiles:
-            patched.add(row.round)
-    if any(event_type.startswith("message.") for types in rounds.values() for event_type in types):
+    """All rounds of the batch table, in order; what a round causes for its own customers takes its place among those to come."""
+    ahead = _ahead(batch, 1)
+    if any(word.startswith("message.") for facts in ahead.values() for word in facts.words):
         run_fixed(batch.conn, "message_facts", {"now": batch.now})
-    for number, types in rounds.items():
-        _work_round(batch, number, sorted(types), number in patched)
+    limits.lock(batch.conn, _limited(batch, ahead))
+    number = 1
+    while number in ahead:
+        if _work_round(batch, number, ahead[number]):
+            ahead = _ahead(batch, number + 1)
+        number += 1
+    policies = batch.plans.policies
+    if policies is not None and batch.entered:
+        batch.report.breaks += len(check_breaker(batch.conn, batch.entered, batch.now, policies.breaker))
 
 
-def _work_round(batch: Batch, number: int, types: list[str], patched: bool) -> None:
-    plans = batch.plans
+@dataclass
+class _Facts:
+    """What a round holds: words (see `compiler.relevance`), whether profile patches and moves of static segments are among it."""
+
+    words: set[str] = field(default_factory=set)
+    patched: bool = False
+    moved: bool = False
+
+
+def _ahead(batch: Batch, number: int) -> dict[int, _Facts]:
+    found: dict[int, _Facts] = {}
+    for row in run_fixed(batch.conn, "rounds", {"round": number, "watched": sorted(batch.plans.watched)}).all():
+        facts = found.setdefault(row.round, _Facts())
+        facts.words |= {row.type, *(key_word(key) for key in row.keys or ())}
+        facts.patched |= bool(row.profiles)
+        facts.moved |= row.type == MOVE
+    return found
+
+
+def _work_round(batch: Batch, number: int, facts: _Facts) -> bool:
+    """Whether the rounds to come have changed."""
+    plans, report = batch.plans, batch.report
+    before = report.emitted
     advance_round(batch, number, after=False)
-    if patched:
+    changed = report.emitted > before
+    if changed:
+        # a timer told something that comes before this round's event: then this round holds that
+        facts = _ahead(batch, number)[number]
+    before = report.emitted
+    if facts.patched:
         _patch_profiles(batch, number)
+    if facts.moved:
+        _run_fixed(batch, "moves", number)
+    words = sorted(facts.words)
+    _watch(batch, "follow", words, number)
     for kind in ("goal", "exit"):
         seen: set[int] = set()
-        for event_type in types:
-            for uid, rule, versions in plans.rules(kind, event_type):
+        for word in words:
+            for uid, rule, versions in plans.rules(kind, word):
                 if uid not in seen:
                     seen.add(uid)
                     for rule_statement in rule.statements:
                         _run(batch, rule_statement, number, versions=versions)
-    if _wake(batch, number, types):
+    if _wake(batch, number, words):
         advance_round(batch, number, after=True)
     entered: set[str] = set()
-    for event_type in types:
-        for workflow_id, entry in plans.entries(event_type):
-            if workflow_id in entered:
-                continue
-            entered.add(workflow_id)
-            for statement in (entry.refresh, entry.restart, entry.enter):
-                if statement is not None:
-                    _run(batch, statement, number)
+    for word in words:
+        for workflow_id, entry in plans.entries(word):
+            if workflow_id not in entered:
+                entered.add(workflow_id)
+                _enter(batch, workflow_id, entry, number)
+    _watch(batch, "segment", words, number)
+    before_dates = report.built
+    _watch(batch, "date", words, number)
+    if plans.effects and (report.emitted > before or report.built > before_dates or _moments_due(batch)):
+        changed |= absorb(batch, number + 1)
+    return changed
+
+
+def _moments_due(batch: Batch) -> bool:
+    """Whether a condition's or a date's own time, written a moment ago, has come already: then it has a place among the rounds to come."""
+    return any(kind in ("segment", "date") for kind, _ in batch.plans.interested)
+
+
+def _enter(batch: Batch, workflow_id: str, entry: EntryStatements, number: int) -> None:
+    for statement in (entry.refresh, entry.restart):
+        if statement is not None:
+            _run(batch, statement, number)
+    values: dict[str, Any] = {}
+    if entry.limits is not None and entry.wanted is not None:
+        given = batch.values(round=number, low=_ALL[0], high=_ALL[1])
+        rows = batch.conn.exec_driver_sql(entry.wanted.sql, entry.wanted.bind(given))
+        # what this batch caused itself may enter a workflow that it did not lock at its start
+        limits.lock(batch.conn, [workflow_id])
+        values = limits.room(batch.conn, workflow_id, entry.limits, {row.bucket: row.n for row in rows}).values()
+    came: dict[datetime, int] = {}
+    _run(batch, entry.enter, number, came=came, **values)
+    if came:
+        limits.note_entries(batch.conn, {workflow_id: came}, slot=min(batch.shards))
+        mine = batch.entered.setdefault(workflow_id, {})
+        for at, n in came.items():
+            mine[at] = mine.get(at, 0) + n
+
+
+def _limited(batch: Batch, ahead: dict[int, _Facts]) -> list[str]:
+    """The workflows with a limit that this batch may enter."""
+    words = {word for facts in ahead.values() for word in facts.words}
+    return sorted({name for word in words for name, entry in batch.plans.entries(word) if entry.limits is not None})
+
+
+def _watch(batch: Batch, kind: str, words: list[str], number: int) -> None:
+    seen: set[int] = set()
+    for word in words:
+        for uid, statement in batch.plans.watches(kind, word):
+            if uid not in seen:
+                seen.add(uid)
+                _run(batch, statement, number)
 
 
 def _wake(batch: Batch, number: int, types: list[str]) -> bool:
@@ -70,38 +154,61 @@ def _wake(batch: Batch, number: int, types: list[str]) -> bool:
     return batch.report.woken > before
 
 
-def _run(batch: Batch, statement: Statement, number: int, **values: Any) -> None:
-    """One statement over the round; where an event makes it fail, without that event."""
+def _run(batch: Batch, statement: Statement, number: int, *, came: dict[datetime, int] | None = None, **values: Any) -> None:
+    """One statement over the round; where an event makes it fail, without that event. `came`: filled with who entered, by time."""
+
+    entered = {} if came is None else came
 
     def work(low: int, high: int) -> dict[str, Any]:
         return run(batch.conn, statement, batch.values(round=number, low=low, high=high, **values))
 
+    def done(counts: dict[str, Any]) -> None:
+        _count(batch, counts)
+        for text, n in (counts.get("entered_by") or {}).items():
+            at = datetime.fromisoformat(text)
+            entered[at] = entered.get(at, 0) + n
+
     counts, wrong = attempt(batch.conn, lambda: work(*_ALL))
     if wrong is None:
-        _count(batch, counts)
+        done(counts)
         return
     halve(
         batch.conn,
         _seqs(batch, number),
         lambda some: work(some[0], some[-1]),
-        lambda found: _count(batch, found),
+        done,
         lambda seq, error: _fail(batch, seq, statement.name, error),
     )
 
 
 def _patch_profiles(batch: Batch, number: int) -> None:
-    def work(low: int, high: int) -> None:
-        run_fixed(batch.conn, "profiles", {"round": number, "low": low, "high": high}).all()
+    _run_fixed(batch, "profiles", number)
 
-    _, wrong = attempt(batch.conn, lambda: work(*_ALL))
-    if wrong is not None:
-        halve(
-            batch.conn,
-            _seqs(batch, number),
-            lambda some: work(some[0], some[-1]),
-            lambda _: None,
-            lambda seq, error: _fail(batch, seq, "profile patch", error),
-        )
+
+_SAID = {"profiles": "profile patch", "moves": "segment move"}
+
+
+def _run_fixed(batch: Batch, name: str, number: int) -> None:
+    """As `_run`, of a statement that is the same for every workflow."""
+
+    def work(low: int, high: int) -> int:
+        rows = run_fixed(batch.conn, name, {"round": number, "low": low, "high": high}).mappings().all()
+        return sum(row.get("emitted", 0) for row in rows)
+
+    def done(emitted: int) -> None:
+        batch.report.emitted += emitted
+
+    emitted, wrong = attempt(batch.conn, lambda: work(*_ALL))
+    if wrong is None:
+        done(emitted)
+        return
+    halve(
+        batch.conn,
+        _seqs(batch, number),
+        lambda some: work(some[0], some[-1]),
+        done,
+        lambda seq, error: _fail(batch, seq, _SAID[name], error),
+    )
 
 
 def _seqs(batch: Batch, number: int) -> list[int]:
@@ -124,6 +231,8 @@ _COUNTED: Iterable[tuple[str, str]] = (
     ("taken_back", "taken_back"),
     ("conversions", "conversions"),
     ("woken", "woken"),
+    ("emitted", "emitted"),
+    ("limited", "limited"),
 )
 
 

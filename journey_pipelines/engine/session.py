@@ -11,7 +11,12 @@ _SHARDS = "SELECT shard FROM journeys.engine_shards WHERE shard = ANY (%(shards)
 _BATCH = """
 CREATE TEMPORARY TABLE IF NOT EXISTS batch_events (
     seq bigint, customer_id text, shard smallint, type text, occurred_at timestamptz, received_at timestamptz, payload jsonb, profile jsonb,
-    journey_id bigint, round integer
+    journey_id bigint, round integer, keys text[], depth smallint
+) ON COMMIT DELETE ROWS
+"""
+_CUSTOMERS = """
+CREATE TEMPORARY TABLE IF NOT EXISTS batch_customers (
+    customer_id text PRIMARY KEY, shard smallint, horizon timestamptz
 ) ON COMMIT DELETE ROWS
 """
 
@@ -19,6 +24,11 @@ CREATE TEMPORARY TABLE IF NOT EXISTS batch_events (
 def lock_shards(conn: sa.Connection, wanted: Sequence[int]) -> list[int]:
     """The first statement of every engine transaction, on its own (engine.md, 5): the shards that nobody else holds."""
     return [row.shard for row in conn.exec_driver_sql(_SHARDS, {"shards": list(wanted)})]
+
+
+def wait_for_shards(conn: sa.Connection, wanted: Sequence[int]) -> None:
+    """The same for an operator's command, which waits for the batches that hold them (two seconds at most) instead of going without."""
+    conn.exec_driver_sql(_SHARDS.removesuffix(" SKIP LOCKED"), {"shards": list(wanted)})
 
 
 def hold_deployment(conn: sa.Connection) -> None:
@@ -32,8 +42,9 @@ def take_deployment(conn: sa.Connection) -> None:
 
 
 def batch_table(conn: sa.Connection) -> None:
-    """The session's temporary table of a batch's events, in a transaction of its own, once per connection."""
+    """The session's temporary tables: a batch's moments, and until when its customers' are complete. Made once per connection."""
     if not conn.info.get("batch_events"):
         with conn.begin():
             conn.exec_driver_sql(_BATCH)
+            conn.exec_driver_sql(_CUSTOMERS)
         conn.info["batch_events"] = True

@@ -1,5 +1,6 @@
-"""Route, first half: events leave the inbox, into the history and into the batch's rounds, exactly once (architecture.md, D7)."""
+"""Route, first half: rows leave the queues, into the history and into the batch's rounds, exactly once (architecture.md, D7)."""
 
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -8,8 +9,9 @@ from journey_pipelines.engine.bisect import DataError, attempt
 from journey_pipelines.engine.statements import run_fixed
 
 
-def take(batch: Batch) -> int:
-    """Take a prefix of every shard's inbox; returns the number of rows that make rounds."""
+def take(batch: Batch, moments_until: datetime) -> int:
+    """Take a prefix of every shard's queues; returns the number of rows that make rounds."""
+    batch.moments_until = moments_until
     per_shard = max(ROUNDS_PER_CUSTOMER, -(-batch.size // len(batch.shards)))
     counts, wrong = attempt(batch.conn, lambda: _take(batch, batch.shards, per_shard))
     if wrong is not None:
@@ -17,14 +19,29 @@ def take(batch: Batch) -> int:
     return _count(batch, counts)
 
 
-def _take(batch: Batch, shards: list[int], per_shard: int) -> dict[str, Any]:
-    values = {"now": batch.now, "shards": shards, "per_shard": per_shard, "per_customer": ROUNDS_PER_CUSTOMER}
-    return dict(run_fixed(batch.conn, "take", values).mappings().one())
+def absorb(batch: Batch, number: int) -> bool:
+    """What the batch wrote for its own customers becomes rounds from `number` on, each in its place; whether there was anything."""
+    counts = _take(batch, batch.shards, per_shard=0, absorbing=True)
+    _count(batch, counts)
+    if not counts["in_rounds"]:
+        return False
+    run_fixed(batch.conn, "renumber", {"round": number})
+    return True
+
+
+def _take(batch: Batch, shards: list[int], per_shard: int, *, absorbing: bool = False) -> dict[str, Any]:
+    if batch.plans.effects and not batch.marks:
+        batch.marks = dict(run_fixed(batch.conn, "marks", {}).mappings().one())
+    values = {"now": batch.now, "shards": shards, "per_shard": per_shard, "per_customer": ROUNDS_PER_CUSTOMER, "absorb": absorbing}
+    values["moments_until"] = batch.moments_until or batch.now
+    marks = batch.marks or dict.fromkeys(("inbox_mark", "change_mark", "moment_mark"), 0)
+    return dict(run_fixed(batch.conn, "take", {**values, "track": batch.plans.effects, **marks}).mappings().one())
 
 
 def _count(batch: Batch, counts: dict[str, Any]) -> int:
     report = batch.report
     report.rows_in += counts["taken"]
+    report.segment_moves += counts["moved"]
     report.quarantined += counts["quarantined"]
     report.routed += counts["routed"]
     report.lag_seconds = max(report.lag_seconds, counts["lag_seconds"] or 0.0)

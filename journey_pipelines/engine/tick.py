@@ -10,8 +10,13 @@ from sqlalchemy.exc import DBAPIError
 
 from journey_pipelines.engine import advance, rounds, session
 from journey_pipelines.engine.batch import ROUNDS_PER_CUSTOMER, Batch
+from journey_pipelines.engine.builds import run_builds
+from journey_pipelines.engine.completed import complete
+from journey_pipelines.engine.holds import stopped
 from journey_pipelines.engine.plans import Plans, generation, load_plans
 from journey_pipelines.engine.reports import TickReport
+from journey_pipelines.engine.resume import let_go
+from journey_pipelines.engine.schedule import next_boundary, plan
 from journey_pipelines.engine.statements import run_fixed
 from journey_pipelines.engine.take import take
 
@@ -19,6 +24,8 @@ ALL_SHARDS = tuple(range(64))
 #: deadlock, serialization failure, lock not available: the batch is run again; so is one whose connection was lost
 _AGAIN = {"40P01", "40001", "55P03"}
 _TRIES = 5
+#: timestamps have microseconds: before = at most one less
+_INSTANT = timedelta(microseconds=1)
 
 
 class Worker:
@@ -46,20 +53,20 @@ class Worker:
 
     def batch(self, now: datetime, *, exclusive: bool = False) -> TickReport:
         """One transaction that moves something, or none of the worker's shards has anything to move."""
-        until = now - timedelta(microseconds=1) if exclusive else now  # timestamps have microseconds: before = at most one less
+        until = now - _INSTANT if exclusive else now
         report = TickReport()
         for _ in range(len(self._turns)):
-            report = self._transaction(self._turns[0], until)
+            report = self._transaction(self._turns[0], until, replaying=exclusive)
             self._turns.rotate(-1)
             if report.progress:
                 break
         return report
 
-    def _transaction(self, shards: list[int], now: datetime) -> TickReport:
+    def _transaction(self, shards: list[int], now: datetime, *, replaying: bool) -> TickReport:
         """A deadlock, a serialization failure or a lost connection runs it again, up to five times."""
         for attempt in range(1, _TRIES + 1):
             try:
-                return self._batch(shards, now)
+                return self._batch(shards, now, replaying=replaying)
             except DBAPIError as error:
                 again = error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _AGAIN
                 if attempt == _TRIES or not again:
@@ -67,7 +74,7 @@ class Worker:
                 time.sleep(0.2 * attempt)
         raise AssertionError("unreachable")
 
-    def _batch(self, wanted: list[int], now: datetime) -> TickReport:
+    def _batch(self, wanted: list[int], now: datetime, *, replaying: bool) -> TickReport:
         report = TickReport()
         with self._engine.connect() as conn:
             session.batch_table(conn)
@@ -78,27 +85,41 @@ class Worker:
                 session.hold_deployment(conn)
                 if self._plans is None or self._plans.generation != generation(conn):
                     self._plans = load_plans(conn)
-                batch = Batch(conn, self._plans, now, shards, self._size, report)
-                report.segment_moves += _segments(batch)
-                if take(batch):
-                    rounds.work_rounds(batch)
-                if report.rows_in:
-                    left = {row.shard for row in run_fixed(conn, "shards_left", {"shards": shards, "now": now})}
+                batch = Batch(conn, self._plans, now, shards, self._size, report, stopped(conn))
+                report.released += let_go(conn, shards, now, self._size)
+                if report.released:
                     self._low = advance.BEGINNING
-                else:
-                    left = set()
-                claimed = advance.advance_due(batch, [shard for shard in shards if shard not in left], self._low)
+                run_builds(batch)
+                # a replay's clock jumps: no tick of a schedule is late
+                boundary = next_boundary(batch, late=not replaying)
+                if boundary is not None:
+                    batch.now = boundary.at
+                idle = self._move(batch, before_tick=boundary is not None)
+                if boundary is not None and not report.progress:
+                    # everything up to the tick has happened, and the timers before it
+                    plan(batch, boundary)
+                if not report.progress and batch.plans.closing:
+                    complete(conn, batch.plans.closing, batch.now)
             # nothing due up to now: the next question starts here, an hour back for what comes late
-            self._low = advance.BEGINNING if claimed or left or len(shards) < len(self._shards) else now - timedelta(hours=1)
+            quiet = idle and boundary is None and len(shards) == len(self._shards)
+            self._low = now - timedelta(hours=1) if quiet else advance.BEGINNING
         if report.progress:
             report.batches = 1
         return report
 
-
-def _segments(batch: Batch) -> int:
-    row = run_fixed(batch.conn, "segments", {"shards": batch.shards, "now": batch.now, "row_limit": batch.size}).one()
-    taken: int = row.taken
-    return taken
+    def _move(self, batch: Batch, *, before_tick: bool) -> bool:
+        """Queues, rounds, timers; whether nothing was due and no shard has rows left."""
+        moments_until = batch.now - _INSTANT if before_tick else batch.now
+        if take(batch, moments_until):
+            rounds.work_rounds(batch)
+        left: set[int] = set()
+        if batch.report.rows_in or batch.report.segment_moves:
+            values = {"shards": batch.shards, "now": batch.now, "moments_until": moments_until}
+            left = {row.shard for row in run_fixed(batch.conn, "shards_left", values)}
+            self._low = advance.BEGINNING
+        batch.now = moments_until
+        claimed = advance.advance_due(batch, [shard for shard in batch.shards if shard not in left], self._low)
+        return not claimed and not left
 
 
 def tick(

@@ -24,6 +24,7 @@ from .names import (
     Catalogue,
 )
 from .parse import error_at, error_on, parse_expression, position
+from .paths import Keys, bare_problem, called_problem, foreign_problem, path_of, step_problem, unknown_problem
 
 _BARE = ("event", "arrived")
 _FOREIGN: dict[type[nodes.Node], str] = {
@@ -39,7 +40,9 @@ _FOREIGN: dict[type[nodes.Node], str] = {
 class Analysis:
     """What a text names. Field and key names are the first after the dot; `errors` has all problems in reading order.
 
-    `names`: the roots used (customer, event, ...). `steps`: those named by opened(), clicked(), ... `functions`: those called.
+    `names`: the roots used (customer, event, ...). `steps`: those named by opened(), clicked(), ... `step_results`: those of steps.<id>.
+    `workflows`: those of in_workflow(). `functions`: those called. `event_types`: those written out, and the message.* of opened(),
+    clicked(), ...; all that a text's truth depends on is `dependencies`'.
     """
 
     customer_fields: set[str] = field(default_factory=set)
@@ -48,7 +51,9 @@ class Analysis:
     brand_keys: set[str] = field(default_factory=set)
     event_types: set[str] = field(default_factory=set)
     segments: set[str] = field(default_factory=set)
+    workflows: set[str] = field(default_factory=set)
     steps: set[str] = field(default_factory=set)
+    step_results: set[str] = field(default_factory=set)
     functions: set[str] = field(default_factory=set)
     uses_arrived: bool = False
     names: set[str] = field(default_factory=set)
@@ -63,23 +68,6 @@ def check(trees: Iterable[nodes.Expr], catalogue: Catalogue, truth: bool = True)
         checker.expression(tree, truth)
     found.errors = sorted(set(found.errors), key=lambda e: (e.line, e.col, e.message))
     return found
-
-
-def path_of(node: nodes.Expr) -> tuple[nodes.Name, list[str | int]] | None:
-    """(root, keys) of customer.a.b, event['x'][0]; None for anything else."""
-    keys: list[str | int] = []
-    while True:
-        if isinstance(node, nodes.Name):
-            return node, keys[::-1]
-        if isinstance(node, nodes.Getattr):
-            keys.append(node.attr)
-        elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const) and type(node.arg.value) in (str, int):
-            keys.append(node.arg.value)
-        elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Neg) and isinstance(node.arg.node, nodes.Const):
-            keys.append(-int(node.arg.node.value))
-        else:
-            return None
-        node = node.node
 
 
 class _Checker:
@@ -135,12 +123,12 @@ class _Checker:
     def _path(self, node: nodes.Expr, truth: bool) -> None:
         path = path_of(node)
         if path is None:
-            self._foreign_path(node)
+            self.wrong(node, foreign_problem(node))
             return
         root, keys = path
         self.found.names.add(root.name)
         if root.name not in ROOTS:
-            self._unknown_root(root, keys)
+            self.wrong(root, unknown_problem(root.name, not keys, {**CUSTOMER_COLUMNS, **(self.catalogue.attributes or {})}))
             return
         for key in keys:
             problem = constant_problem(key) if isinstance(key, str) else None
@@ -161,6 +149,8 @@ class _Checker:
             case "arrived":
                 self.found.uses_arrived = True
                 self.found.arrived_keys.add(first)
+            case "steps":
+                self._step_result(node, keys, truth)
             case "journey":
                 if first not in JOURNEY_FIELDS or len(keys) > 1:
                     self.wrong(node, f"journey has no {'.'.join(map(str, keys))}.{did_you_mean(first, JOURNEY_FIELDS)}")
@@ -169,37 +159,19 @@ class _Checker:
         if root.name in _BARE and first in ("type", "occurred_at") and len(keys) > 1:
             self.wrong(node, f"{root.name}.{first} has no parts")
 
-    def _foreign_path(self, node: nodes.Expr) -> None:
-        inner: nodes.Node = node
-        while isinstance(inner, (nodes.Getattr, nodes.Getitem)):
-            if isinstance(inner, nodes.Getitem) and not isinstance(inner.arg, nodes.Const):
-                self.wrong(node, "a key in [ ] is a text or a number written out")
-                return
-            inner = inner.node
-        self.wrong(node, "a key can only be read from a name such as customer or event")
+    def _step_result(self, node: nodes.Expr, keys: Keys, truth: bool) -> None:
+        if problem := step_problem(keys, truth):
+            self.wrong(node, problem)
+        elif isinstance(keys[0], str):
+            self.found.step_results.add(keys[0])
 
     def _bare(self, root: nodes.Name, truth: bool) -> None:
         if root.name not in _BARE:
-            self.wrong(root, f"{root.name} is not a value: name one of its fields, such as {root.name}.{_example(root.name)}")
+            self.wrong(root, bare_problem(root.name))
             return
         self.found.uses_arrived |= root.name == "arrived"
         if not truth:
             self.wrong(root, f"{root.name} as a whole can only be asked for (when: {root.name}); name one of its keys: {root.name}.type")
-
-    def _unknown_root(self, root: nodes.Name, keys: list[str | int]) -> None:
-        name = root.name
-        if name in FUNCTIONS:
-            self.wrong(root, f"{name} is a function: write {FUNCTIONS[name].usage}.")
-        elif name in ("null", "nil", "NULL"):
-            self.wrong(root, "what is missing is written none; ask with is defined.")
-        elif name.lower() in ("true", "false"):
-            self.wrong(root, f"write {name.lower()}.")
-        elif not keys and name in {**CUSTOMER_COLUMNS, **(self.catalogue.attributes or {})}:
-            self.wrong(root, f"unknown name {name!r}. Did you mean 'customer.{name}'?")
-        else:
-            quoted = f" A text is written in quotes: '{name}'." if not keys else ""
-            hint = did_you_mean(name, ROOTS)
-            self.wrong(root, f"unknown name {name!r}.{hint if 'mean' in hint or not quoted else quoted}")
 
     def _customer(self, node: nodes.Expr, name: str, depth: int) -> None:
         declared = self.catalogue.attributes
@@ -270,6 +242,9 @@ class _Checker:
             self.wrong(node, "only the functions of the language can be called, not the values of a row")
             return
         name = node.node.name
+        if name in ROOTS:
+            self.wrong(node, called_problem(name))
+            return
         if name not in FUNCTIONS:
             known = {**FUNCTIONS, **dict.fromkeys(FILTERS)}
             filtered = f" {name} is a filter: write value | {name}." if name in FILTERS else did_you_mean(name, known)
@@ -311,6 +286,9 @@ class _Checker:
                 known = self.catalogue.segments
                 if known is not None and segment not in known:
                     self.wrong(node.args[0], f"unknown segment {segment!r}.{did_you_mean(segment, known)}")
+        elif name == "in_workflow":
+            if workflow := self._word(node.args[0], "in_workflow: the workflow"):
+                self.found.workflows.add(workflow)
         elif name == "add":
             self.expression(node.args[0], truth=False)
             self._duration(node.args[1])
@@ -369,6 +347,8 @@ class _Checker:
         self.found.arrived_keys |= inside.arrived_keys
         self.found.brand_keys |= inside.brand_keys
         self.found.segments |= inside.segments
+        self.found.workflows |= inside.workflows
+        self.found.step_results |= inside.step_results
         self.found.functions |= inside.functions
         self.found.uses_arrived |= inside.uses_arrived
         self.found.names |= inside.names - {"event"}
@@ -379,7 +359,3 @@ def _count(least: int, most: int) -> str:
         return "no arguments"
     plain = f"{least}" if least == most else f"{least} to {most}"
     return f"{plain} argument{'' if most == 1 else 's'}"
-
-
-def _example(root: str) -> str:
-    return {"customer": "first_name", "journey": "entered_at", "brand": "name"}[root]

@@ -14,11 +14,12 @@ import sqlalchemy as sa
 from jinja2 import nodes
 
 from . import history, operators
-from .check import check, path_of
+from .check import check
 from .durations import Duration
 from .names import CUSTOMER_COLUMNS, ENGAGEMENT, FILTER_ALIASES, HISTORY, JOURNEY_FIELDS, Catalogue, Kind, as_catalogue, attribute_kind
 from .operators import MixedKinds, negated
 from .parse import error_at, parse_expression, parse_template
+from .paths import path_of, thing_of
 from .rewrite import unparse
 from .scope import EventScope, Scope
 from .terms import MISSING, Sql, Term, as_bool, as_json, as_number, as_text, as_time, condition, constant, settled, spelled, truth
@@ -56,32 +57,33 @@ class Compiled:
 
 def compile_condition(text: str, scope: Scope) -> Compiled:
     """A condition for WHERE. Raises ExpressionError, the first of them."""
-    compiler = _Compiler(scope)
-    sql = compiler.condition(_checked(parse_expression(text), truth=True))
+    compiler = Compiler(scope)
+    sql = compiler.condition(checked(parse_expression(text), truth=True))
     return Compiled(sql, "bool", compiler.values, condition(sql))
 
 
 def compile_value(text: str, scope: Scope) -> Compiled:
     """A typed value. Raises ExpressionError, the first of them."""
-    compiler = _Compiler(scope)
-    return compiler.finished(compiler.value(_checked(parse_expression(text), truth=False)))
+    compiler = Compiler(scope)
+    return compiler.finished(compiler.value(checked(parse_expression(text), truth=False)))
 
 
 def compile_text(template: str, scope: Scope) -> Compiled:
     """Text with {{ }}, missing as a whole where a value without default is; a lone {{ }} keeps its type. Raises ExpressionError."""
-    compiler = _Compiler(scope)
+    compiler = Compiler(scope)
     parts: list[Term] = []
     for statement in parse_template(template).body:
         if not isinstance(statement, nodes.Output):
             raise error_at(statement, "only {{ }} is possible here, not {% %}")
         for part in statement.nodes:
-            parts.append(constant(part.data) if isinstance(part, nodes.TemplateData) else compiler.value(_checked(part, truth=False)))
+            parts.append(constant(part.data) if isinstance(part, nodes.TemplateData) else compiler.value(checked(part, truth=False)))
     if len(parts) == 1:
         return compiler.finished(parts[0])
     return compiler.finished(operators.joined(parts) if parts else constant(""))
 
 
-def _checked(tree: nodes.Expr, truth: bool) -> nodes.Expr:
+def checked(tree: nodes.Expr, truth: bool) -> nodes.Expr:
+    """The tree, if the language has all of it; raises ExpressionError, the first of them."""
     found = check([tree], Catalogue(), truth)
     if found.errors:
         raise found.errors[0]
@@ -92,7 +94,9 @@ def _typed(term: Term, type_: Any) -> Sql:
     return sa.cast(sa.null(), type_) if term.kind is None else settled(term)
 
 
-class _Compiler:
+class Compiler:
+    """Trees that passed `checked`, in one scope. `values` gathers label -> jsonb of what they name."""
+
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
         self.catalogue = as_catalogue(scope.catalogue)
@@ -111,8 +115,8 @@ class _Compiler:
                 return operators.all_of([self.condition(node.left), self.condition(node.right)])
             case nodes.Or():
                 return operators.any_of([self.condition(node.left), self.condition(node.right)])
-            case nodes.Name():
-                return self._there(node)
+        if (thing := thing_of(node)) is not None:
+            return self._there(*thing, node)
         return truth(self.value(node))
 
     def value(self, node: nodes.Expr) -> Term:
@@ -164,7 +168,8 @@ class _Compiler:
             return Term("ts", self.scope.now)
         if root.name == "brand":
             return self._brand(keys)
-        term = {"customer": self._customer, "journey": self._journey}.get(root.name, partial(self._event, root.name))(node, keys)
+        readers = {"customer": self._customer, "journey": self._journey, "steps": self._result}
+        term = readers.get(root.name, partial(self._event, root.name))(node, keys)
         if not term.constant:
             self.values[unparse(node)] = as_json(term)
         return term
@@ -199,15 +204,22 @@ class _Compiler:
                 return Term("ts", event.occurred_at)
         return Term("json", operators.json_at(event.payload, keys), raw=True)
 
-    def _there(self, node: nodes.Name) -> Sql:
-        """A bare `arrived` or `event`: whether there is one."""
-        if node.name == "now":
-            return truth(self._path(node))
-        event = self._events(node.name, node)
+    def _there(self, root: nodes.Name, step: str, node: nodes.Expr) -> Sql:
+        """A bare `arrived`, `event` or `steps.<id>`: whether there is one."""
+        if step:
+            found = self._result(node, [step])
+            self.values[unparse(node)] = as_json(found)
+            return found.sql
+        event = self._events(root.name, node)
         if event is None:
             return sa.false()
-        self.values[f"{node.name}.type"] = as_json(Term("text", event.type))
+        self.values[f"{root.name}.type"] = as_json(Term("text", event.type))
         return event.type.is_not(None)
+
+    def _result(self, node: nodes.Expr, keys: list[str | int]) -> Term:
+        if "id" not in self.scope.journey:
+            raise error_at(node, f"{unparse(node)} is not known here: there is no journey yet, so no step of it")
+        return history.step_result(self.scope, str(keys[0]), keys[1:])
 
     def _journey(self, node: nodes.Expr, keys: list[str | int]) -> Term:
         name = str(keys[0])
@@ -262,8 +274,7 @@ class _Compiler:
     def _test(self, node: nodes.Test) -> Sql:
         if node.name in ("string", "number"):
             return operators.is_kind(self.value(node.node), "text" if node.name == "string" else "num")
-        bare = isinstance(node.node, nodes.Name) and node.node.name in ("event", "arrived")
-        there = self.condition(node.node) if bare else operators.is_there(self.value(node.node))
+        there = operators.is_there(self.value(node.node)) if thing_of(node.node) is None else self.condition(node.node)
         return there if node.name == "defined" else negated(there)
 
     def _call(self, node: nodes.Call) -> Term:
@@ -278,6 +289,8 @@ class _Compiler:
         match name:
             case "in_segment":
                 return history.in_segment(self.scope, words[0])
+            case "in_workflow":
+                return history.in_workflow(self.scope, words[0])
             case "days_since":
                 return history.days_between(self.value(node.args[0]), Term("ts", self.scope.now))
             case "days_until":
@@ -291,15 +304,22 @@ class _Compiler:
     def _history(self, name: str, node: nodes.Call, words: list[Any]) -> Term:
         if not node.kwargs and name != "event_sum":
             return history.kept(name, self.scope, words[0])
-        events, where = history.events_of(self.scope, words[0])
+        events, where = self.looked_at(node)
+        return history.looked_up(name, events, where, words[1] if len(words) > 1 else "")
+
+    def looked_at(self, node: nodes.Call, with_when: bool = True) -> tuple[history.Events, list[Sql]]:
+        """The events that a call of has_event, event_count, ... looks at, and their conditions; `with_when`: when= is one of them."""
+        kind = node.args[0]
+        assert isinstance(kind, nodes.Const), "the check refuses other event types"
+        events, where = history.events_of(self.scope, kind.value)
         for keyword in node.kwargs:
             given = keyword.value
             text = given.value if isinstance(given, nodes.Const) else None
             if keyword.key == "within":
                 where.append(history.within(events, self.scope, Duration.parse(text or "").elapsed()))
             elif keyword.key == "when":
-                inner = EventScope(events.c.payload, events.c.type, events.c.occurred_at)
-                where.append(_Compiler(replace(self.scope, event=inner)).condition(parse_expression(text or "")))
+                if with_when:
+                    where.append(self.inside(events).condition(parse_expression(text or "")))
             elif text in ("entry", "step"):
                 try:
                     where.append(history.since_place(events, self.scope, text))
@@ -308,7 +328,11 @@ class _Compiler:
             else:
                 time = as_time(self.value(given))
                 where.append(history.since_time(events, time.sql) if time.kind else sa.false())
-        return history.looked_up(name, events, where, words[1] if len(words) > 1 else "")
+        return events, where
+
+    def inside(self, events: history.Events) -> Compiler:
+        """The compiler of when=: its `event` is the event of the history."""
+        return Compiler(replace(self.scope, event=EventScope(events.c.payload, events.c.type, events.c.occurred_at)))
 
 
 def _from_column(column: Sql) -> Term:

@@ -113,7 +113,8 @@ def make_environment(*, autoescape: Any = False, strict: bool = False, loader: B
 def evaluate(text: str, names: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]] | None = None) -> Any:
     """The value of an expression for one row: None, bool, Decimal, str, datetime, list or mapping. Raises ExpressionError.
 
-    `names`: customer, event, arrived, journey, brand (mappings; see customer_names and event_names) and now. `functions`: those of `facts`.
+    `names`: customer, event, arrived, steps, journey, brand (mappings; see customer_names, event_names and Facts.steps) and now.
+    `functions`: those of `facts`.
     """
     found = values.normal(_compiled(text)(**{**names, **(functions or {})}))
     return str(found) if isinstance(found, Markup) else found

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from . import values
 from .durations import Duration
 from .environment import evaluate, event_names
-from .names import ENGAGEMENT, WEEKDAYS
+from .names import ENGAGEMENT, STEP_EVENTS, WEEKDAYS
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,10 @@ class PastEvent:
 
 @dataclass(frozen=True)
 class Facts:
-    """What one customer's row can look up; `at`, `at_seq`, `now` and `zone` as in Scope, `journey` with Scope's keys."""
+    """What one customer's row can look up; `at`, `at_seq`, `now` and `zone` as in Scope, `journey` with Scope's keys.
+
+    `segments`: those the customer is in. `workflows`: those of which the customer has an active journey.
+    """
 
     now: datetime
     at: datetime
@@ -37,7 +40,18 @@ class Facts:
     zone: str | None = None
     history: Sequence[PastEvent] = ()
     segments: frozenset[str] = frozenset()
+    workflows: frozenset[str] = frozenset()
     journey: Mapping[str, Any] = field(default_factory=dict)
+
+    def steps(self) -> dict[str, Any]:
+        """`steps` for the names: step -> the payload of the last answer of its webhook or done task, in this journey."""
+        found: dict[str, Any] = {}
+        for event in sorted(self.history, key=lambda e: (e.occurred_at, e.seq)):
+            mine = "id" in self.journey and event.journey_id == self.journey["id"]
+            step = values.part(event.payload, "step")
+            if mine and event.type in STEP_EVENTS and isinstance(step, str) and (event.occurred_at, event.seq) <= (self.at, self.at_seq):
+                found[step] = event.payload
+        return found
 
     def functions(self, names: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
         """The functions by name; `names` are those of the expression, which `when=` may use too."""
@@ -46,6 +60,7 @@ class Facts:
     def _plain(self) -> dict[str, Callable[..., Any]]:
         return {
             "in_segment": lambda segment: segment in self.segments,
+            "in_workflow": lambda workflow: workflow in self.workflows,
             "days_since": lambda time: values.days_between(time, self.now),
             "days_until": lambda time: values.days_between(self.now, time),
             "add": lambda time, length: values.later(time, Duration.parse(length).elapsed()),

@@ -1,4 +1,4 @@
-"""The functions that look beyond the row: a customer's history, engagement with messages, segments, and the local clock, as SQL.
+"""What looks beyond the row: a customer's history, messages and results of steps, segments and journeys, and the local clock, as SQL.
 
 History never sees the future: every look is bounded by the row's own place (at, at_seq). Without a window the counts kept at intake answer;
 only where the latest event lies after the row's place is the history itself counted.
@@ -10,11 +10,12 @@ from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import INTERVAL
+from sqlalchemy.dialects.postgresql import INTERVAL, JSONB
 
-from journey_pipelines.store.tables import customer_event_stats, customer_events, segment_memberships, zone_offsets
+from journey_pipelines.store.tables import customer_event_stats, customer_events, customer_journeys, segment_memberships, zone_offsets
 
 from . import values
+from .names import STEP_EVENTS
 from .operators import in_utc, json_at
 from .scope import Scope
 from .terms import INSTANT, MISSING, Sql, Term, as_time, call, condition, constant
@@ -27,15 +28,15 @@ Events = sa.FromClause
 def events_of(scope: Scope, event_type: str) -> tuple[Events, list[Sql]]:
     """The customer's events of a type up to the row's place: an alias of customer_events and its conditions, which its index serves."""
     events = customer_events.alias()
-    return events, [
-        events.c.customer_id == scope.customer_id,
-        events.c.type == sa.literal(event_type, sa.Text()),
-        sa.tuple_(events.c.occurred_at, events.c.seq) <= sa.tuple_(scope.at, scope.at_seq),
-    ]
+    return events, [events.c.customer_id == scope.customer_id, events.c.type == sa.literal(event_type, sa.Text()), _past(events, scope)]
+
+
+def _past(events: Events, scope: Scope) -> Sql:
+    return sa.tuple_(events.c.occurred_at, events.c.seq) <= sa.tuple_(scope.at, scope.at_seq)
 
 
 def within(events: Events, scope: Scope, length: timedelta) -> Sql:
-    return events.c.occurred_at >= scope.now - _interval(length)
+    return events.c.occurred_at >= scope.now - interval(length)
 
 
 def since_time(events: Events, time: Sql) -> Sql:
@@ -55,11 +56,11 @@ def looked_up(function: str, events: Events, where: list[Sql], key: str = "") ->
     if function == "has_event":
         return condition(_exists(events, where))
     if function == "event_count":
-        return Term("num", _scalar(events, sa.cast(sa.func.count(), sa.Numeric()), where, sa.Numeric()))
+        return Term("num", scalar(events, sa.cast(sa.func.count(), sa.Numeric()), where, sa.Numeric()))
     if function == "last_event":
-        return Term("ts", _scalar(events, sa.func.max(events.c.occurred_at), where, INSTANT))
+        return Term("ts", scalar(events, sa.func.max(events.c.occurred_at), where, INSTANT))
     number = call("num", json_at(events.c.payload, list(key.split("."))), sa.Numeric())
-    total = _scalar(events, sa.func.coalesce(sa.func.sum(number), _ZERO), where, sa.Numeric())
+    total = scalar(events, sa.func.coalesce(sa.func.sum(number), _ZERO), where, sa.Numeric())
     return Term("num", call("fit", total, sa.Numeric()))
 
 
@@ -80,7 +81,7 @@ def kept(function: str, scope: Scope, event_type: str) -> Term:
         return condition(_exists(stats, [*mine, known]))
     counted = looked_up(function, events, where)
     ready: Sql = sa.cast(stats.c.n, sa.Numeric()) if function == "event_count" else stats.c.last_at
-    found = _scalar(stats, sa.case((all_past, ready), else_=counted.sql), mine, counted.sql.type)
+    found = scalar(stats, sa.case((all_past, ready), else_=counted.sql), mine, counted.sql.type)
     return Term("num", sa.func.coalesce(found, _ZERO, type_=sa.Numeric())) if function == "event_count" else Term("ts", found)
 
 
@@ -95,6 +96,34 @@ def engaged(scope: Scope, event_type: str, step: str, action: str | None) -> Ter
     if action is not None:
         where.append(call("txt", json_at(events.c.payload, ["action"]), sa.Text()) == sa.literal(action, sa.Text()))
     return condition(_exists(events, where))
+
+
+def step_result(scope: Scope, step: str, keys: list[str | int]) -> Term:
+    """steps.<step>.<keys>: out of the last answer of a webhook or done task of that step of this journey. Without keys: is there one?"""
+    events = customer_events.alias()
+    where = [
+        events.c.customer_id == scope.customer_id,
+        events.c.type.in_([sa.literal_column(f"'{event_type}'") for event_type in STEP_EVENTS]),
+        _past(events, scope),
+        events.c.journey_id == scope.journey["id"],
+        call("txt", json_at(events.c.payload, ["step"]), sa.Text()) == sa.literal(step, sa.Text()),
+    ]
+    if not keys:
+        return condition(_exists(events, where))
+    last_first = (events.c.occurred_at.desc(), events.c.seq.desc())
+    found = sa.select(json_at(events.c.payload, keys)).select_from(events).where(*where).order_by(*last_first).limit(_ONE)
+    return Term("json", sa.type_coerce(found.correlate_except(events).scalar_subquery(), JSONB()), raw=True)
+
+
+def in_workflow(scope: Scope, workflow: str) -> Term:
+    """Whether the customer has an active journey of a workflow: as known when processed, whatever the row's place."""
+    journeys = customer_journeys.alias()
+    mine = [
+        journeys.c.customer_id == scope.customer_id,
+        journeys.c.workflow_id == sa.literal(workflow, sa.Text()),
+        journeys.c.status == sa.literal_column("'active'"),
+    ]
+    return condition(_exists(journeys, mine))
 
 
 def in_segment(scope: Scope, segment: str) -> Term:
@@ -124,7 +153,7 @@ def later(start: Term, length: timedelta) -> Term:
     fits = time.sql <= latest
     if length < timedelta(days=1):
         fits = sa.and_(time.sql >= sa.literal(values.EARLIEST - length, INSTANT), fits)
-    return Term("ts", sa.case((fits, time.sql + _interval(length))))
+    return Term("ts", sa.case((fits, time.sql + interval(length))))
 
 
 def local_hour(scope: Scope) -> Term:
@@ -144,7 +173,8 @@ def _local(scope: Scope, read: Any, type_: Any) -> Sql:
     return sa.type_coerce(read_out.order_by(zones.c.utc_to).limit(_ONE).correlate_except(zones).scalar_subquery(), type_)
 
 
-def _interval(length: timedelta) -> Sql:
+def interval(length: timedelta) -> Sql:
+    """A length of elapsed time, not negative, to the microsecond."""
     micros = (length.days * 86_400 + length.seconds) * 1_000_000 + length.microseconds
     seconds = f"{micros // 1_000_000}.{micros % 1_000_000:06d}".rstrip("0").rstrip(".")
     return sa.cast(sa.literal(f"{seconds} seconds", sa.Text()), INTERVAL())
@@ -154,5 +184,6 @@ def _exists(table: Events, where: list[Sql]) -> Sql:
     return sa.exists(sa.select(_ONE).select_from(table).where(*where).correlate_except(table))
 
 
-def _scalar(table: Events, what: Sql, where: list[Sql], type_: Any) -> Sql:
+def scalar(table: Events, what: Sql, where: list[Sql], type_: Any) -> Sql:
+    """One value over rows of `table`, whose conditions may name the row around them."""
     return sa.type_coerce(sa.select(what).select_from(table).where(*where).correlate_except(table).scalar_subquery(), type_)

@@ -9,7 +9,7 @@ from typing import Literal
 # A value's kind: number, text, true/false, point in time, or JSON whose kind only the row knows.
 Kind = Literal["num", "text", "bool", "ts", "json"]
 
-ROOTS = ("customer", "event", "arrived", "journey", "brand", "now")
+ROOTS = ("customer", "event", "arrived", "steps", "journey", "brand", "now")
 
 CUSTOMER_COLUMNS: Mapping[str, Kind] = {
     "customer_id": "text",
@@ -52,6 +52,7 @@ FUNCTIONS: Mapping[str, Signature] = {
     "event_sum": Signature(2, 2, _WINDOW, "event_sum('purchase', 'total', within='30 days')", "num"),
     "last_event": Signature(1, 1, _WINDOW, "last_event('purchase')", "ts"),
     "in_segment": Signature(1, 1, _NONE, "in_segment('vip')", "bool"),
+    "in_workflow": Signature(1, 1, _NONE, "in_workflow('welcome')", "bool"),
     "opened": Signature(1, 2, _NONE, "opened('remind') or opened('remind', 'second_mail')", "bool"),
     "clicked": Signature(1, 2, _NONE, "clicked('remind') or clicked('remind', 'second_mail')", "bool"),
     "replied": Signature(1, 2, _NONE, "replied('remind')", "bool"),
@@ -88,9 +89,14 @@ TESTS = frozenset({"defined", "undefined", "none", "string", "number"})
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
-BUILT_IN_EVENTS = frozenset(
-    f"message.{what}" for what in ("accepted", "delivered", "opened", "clicked", "replied", "bounced", "complained", "unsubscribed")
-)
+BUILT_IN_EVENTS = frozenset({
+    *(f"message.{what}" for what in ("accepted", "delivered", "opened", "clicked", "replied", "bounced", "complained", "unsubscribed")),
+    "webhook.answered", "task.done", "journey.entered", "journey.ended", "segment.entered", "segment.left",
+})  # fmt: skip
+# What tells of steps.<id>, of in_workflow(), and the payload's keys that steps.<id> has.
+STEP_EVENTS = ("webhook.answered", "task.done")
+WORKFLOW_EVENTS = ("journey.entered", "journey.ended")
+STEP_RESULTS = ("status", "response", "outcome", "note", "task_id", "action", "channel", "workflow", "step", "message_key")
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,9 @@ class Scope:
 
     customer: customer_profiles or anything with its columns; None where no profile is at hand. at, at_seq: the row's place in the
     customer's history, which it never looks beyond. now: what `now`, `within` and `days_since` count from. zone: a name of zone_offsets.
-    journey: id, entered_at, step_entered_at, visit, trigger, and entered_seq, step_entered_seq where `since='entry'` and `'step'` shall
-    tell events of one instant apart; what is absent may not be named. brand: columns, or plain values.
+    journey: id (which opened() and its like and `steps` need too), entered_at, step_entered_at, visit, trigger, and entered_seq,
+    step_entered_seq where `since='entry'` and `'step'` shall tell events of one instant apart; what is absent may not be named.
+    brand: columns, or plain values.
     catalogue: attribute -> text | number | bool | date | datetime; other attributes are JSON.
     """
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from journey_pipelines.engine.bisect import DataError, attempt, halve
 from journey_pipelines.intake.source_statements import SourceStatements
+from journey_pipelines.intake.table_segments import refresher
 from journey_pipelines.store.tables import deployment, event_sources
 from journey_pipelines.workflows.project import EventSource
 
@@ -54,18 +55,20 @@ def poll_sources(engine: sa.Engine, now: datetime, *, limit: int = POLL_ROWS) ->
 def poller(engine: sa.Engine, *, every: float = 1.0, limit: int = POLL_ROWS) -> Callable[[datetime], int]:
     """For `drain(before_batch=...)`: polls at most once in `every` seconds of the wall, at once where the last poll left rows behind.
 
-    Returns the number of rows written to the inbox.
+    Returns the number of rows written to the queues. Tables of segments are looked at on the same occasion.
     """
     last = -every
     more = False
+    refresh = refresher(engine)
 
     def poll(now: datetime) -> int:
         nonlocal last, more
+        moved = refresh(now)
         if not more and time.monotonic() - last < every:
-            return 0
+            return moved
         reports = poll_sources(engine, now, limit=limit)
         last, more = time.monotonic(), any(report.more for report in reports)
-        return sum(report.read for report in reports)
+        return moved + sum(report.read for report in reports)
 
     return poll
 

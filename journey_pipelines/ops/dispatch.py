@@ -10,6 +10,7 @@ from pydantic import Field
 from journey_pipelines.assets.external import MESSAGES
 from journey_pipelines.delivery.dispatch import dispatch
 from journey_pipelines.delivery.report import DispatchReport
+from journey_pipelines.engine.leaving import exit_predicates
 from journey_pipelines.engine.policies import consent_predicates
 from journey_pipelines.resources import EngineResource
 from journey_pipelines.settings import settings
@@ -41,13 +42,19 @@ def send_due_messages(context: dg.OpExecutionContext, config: DispatchConfig, jo
 
     engine = journeys_engine.engine
     with engine.connect() as conn:
-        consent = consent_predicates(conn)
+        consent, leaving = consent_predicates(conn), exit_predicates(conn)
     with ExitStack() as stack:
         channels = channels_from_settings(settings())
         for channel in channels.values():
             stack.callback(channel.close)
         report = dispatch(
-            engine, channels, consent=consent, budget=config.budget_seconds, linger=config.linger_seconds, batch_size=config.batch_size
+            engine,
+            channels,
+            consent=consent,
+            leaving=leaving,
+            budget=config.budget_seconds,
+            linger=config.linger_seconds,
+            batch_size=config.batch_size,
         )
     for note in report.notes():
         context.log.info(note)

@@ -27,7 +27,7 @@ metadata = MetaData(schema="journeys")
 
 TIMESTAMPTZ = TIMESTAMP(timezone=True)
 _CLOCK = text("journeys.clock_now()")
-_SHARD = "((('x' || substr(md5(customer_id), 1, 15))::bit(60)::bigint % 64)::smallint)"
+SHARD = "((('x' || substr(md5(customer_id), 1, 15))::bit(60)::bigint % 64)::smallint)"
 _EFFECTIVE = "least(occurred_at, ((received_at AT TIME ZONE 'UTC') + interval '5 minutes') AT TIME ZONE 'UTC')"
 
 # Time and identity
@@ -55,7 +55,12 @@ deployment = Table(
     Column("policies", JSONB, nullable=False),
     Column("catalogue", JSONB, nullable=False),
     Column("sources", JSONB, nullable=False),
-    Column("deployed_at", TIMESTAMPTZ))
+    Column("deployed_at", TIMESTAMPTZ),
+    Column("segments", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("watched_keys", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("named_events", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("named_segments", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("next_tick_at", TIMESTAMPTZ))
 
 automation_workflows = Table(
     "automation_workflows", metadata,
@@ -69,7 +74,8 @@ automation_workflows = Table(
     Column("priority", Integer, nullable=False, server_default=text("0")),
     Column("definition", JSONB, nullable=False),
     Column("content_hash", Text, nullable=False),
-    Column("deployed_at", TIMESTAMPTZ, nullable=False))
+    Column("deployed_at", TIMESTAMPTZ, nullable=False),
+    Column("active_since", TIMESTAMPTZ))
 
 workflow_steps = Table(
     "workflow_steps", metadata,
@@ -94,7 +100,10 @@ interests = Table(
 
 # Intake
 
-engine_shards = Table("engine_shards", metadata, Column("shard", SmallInteger, primary_key=True, autoincrement=False))
+engine_shards = Table(
+    "engine_shards", metadata,
+    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("planned_until", TIMESTAMPTZ))
 
 delivery_shards = Table("delivery_shards", metadata, Column("shard", SmallInteger, primary_key=True, autoincrement=False))
 
@@ -112,7 +121,8 @@ event_inbox = Table(
     Column("causation_id", BigInteger),
     Column("depth", SmallInteger, nullable=False, server_default=text("0")),
     Column("effective_at", TIMESTAMPTZ, Computed(_EFFECTIVE, persisted=True)),
-    Column("shard", SmallInteger, Computed(_SHARD, persisted=True)))
+    Column("shard", SmallInteger, Computed(SHARD, persisted=True)),
+    Column("journey_id", BigInteger))
 
 event_keys = Table("event_keys", metadata, Column("key", BYTEA, primary_key=True), Column("seq", BigInteger, nullable=False))
 
@@ -175,7 +185,7 @@ segment_changes = Table(
     Column("customer_id", Text, nullable=False),
     Column("change", Text, nullable=False),
     Column("occurred_at", TIMESTAMPTZ, nullable=False, server_default=_CLOCK),
-    Column("shard", SmallInteger, Computed(_SHARD, persisted=True)))
+    Column("shard", SmallInteger, Computed(SHARD, persisted=True)))
 
 segment_memberships = Table(
     "segment_memberships", metadata,
@@ -259,7 +269,10 @@ customer_journeys = Table(
     Column("ended_at", TIMESTAMPTZ),
     Column("exit_reason", Text),
     Column("held_at", TIMESTAMPTZ),
-    Column("held_out", Boolean, nullable=False, server_default=text("false")))
+    Column("held_out", Boolean, nullable=False, server_default=text("false")),
+    Column("depth", SmallInteger, nullable=False, server_default=text("0")),
+    Column("skip", Boolean, nullable=False, server_default=text("false")),
+    Column("due_was", TIMESTAMPTZ))
 
 journey_context = Table(
     "journey_context", metadata,
@@ -344,7 +357,11 @@ tasks = Table(
     Column("assignee", Text),
     Column("due_at", TIMESTAMPTZ),
     Column("status", Text, nullable=False, server_default=text("'open'")),
-    Column("created_at", TIMESTAMPTZ, nullable=False))
+    Column("created_at", TIMESTAMPTZ, nullable=False),
+    Column("closed_at", TIMESTAMPTZ),
+    Column("closed_by", Text),
+    Column("outcome", Text),
+    Column("note", Text))
 
 # The send ledger
 

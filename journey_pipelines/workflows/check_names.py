@@ -1,48 +1,46 @@
-"""What the expressions and event types of a workflow name: is it there, is it known where it stands, and can it ever be."""
+"""What the expressions, event types and payloads of a workflow name: is it there, is it known where it stands, and can it ever be."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 
-from journey_pipelines.expressions import Analysis, ExpressionError, analyse, analyse_text
+from journey_pipelines.expressions import Analysis, analyse_text
 from journey_pipelines.expressions import names as language
 from journey_pipelines.expressions.errors import did_you_mean
+from journey_pipelines.workflows.check_expressions import (
+    ROOTS,
+    WITHOUT_JOURNEY,
+    check_expression,
+    check_found,
+    event_type_problem,
+    warn_of_hourly,
+)
+from journey_pipelines.workflows.events import BUILT_IN_EVENTS, ENVELOPE, RESERVED_PREFIXES
+from journey_pipelines.workflows.known import Known
+from journey_pipelines.workflows.loops import may_return
 from journey_pipelines.workflows.model import EventWait, ExitRule
-from journey_pipelines.workflows.problems import Place, nearest, one_of
-from journey_pipelines.workflows.project import MESSAGE_EVENTS, RESERVED_PREFIXES, Catalogue
-from journey_pipelines.workflows.reading import Expression, Reading, Role
+from journey_pipelines.workflows.problems import one_of
+from journey_pipelines.workflows.reading import Expression, Reading, ReadStep, Role
+from journey_pipelines.workflows.triggers import enter_event
 from journey_pipelines.workflows.yaml_nodes import Text
 
-# What an expression may name, by where it stands. In a trigger there is no journey yet.
-_ROOTS: dict[Role, tuple[str, ...]] = {
-    "entry": ("customer", "event", "brand", "now"),
-    "rule": ("customer", "event", "arrived", "journey", "brand", "now"),
-    "wait": ("customer", "event", "arrived", "journey", "brand", "now"),
-    "step": ("customer", "event", "arrived", "journey", "brand", "now"),
-}
-_WHERE: dict[Role, str] = {
-    "entry": "before the journey starts",
-    "rule": "in a goal or an exit",
-    "wait": "in a wait",
-    "step": "in a step",
-}
-# The keys of every built-in message event, and what every event has
-_MESSAGE_KEYS = frozenset({"message_key", "step", "action", "channel", "workflow", "link", "machine"})
-_ENVELOPE = frozenset({"type", "occurred_at"})
+# Actions that somebody answers later: what `steps.<id>` may name
+_ANSWERED = frozenset({"webhook_call", "create_task"})
+_ATTRIBUTE = re.compile(r"customer\.(\w+)")
 
 
 class NameChecks:
     """The checks of one workflow. `run` reports; `attributes` is then what the workflow names of the catalogue."""
 
-    def __init__(self, reading: Reading, catalogue: Catalogue, brand: Mapping[str, object], exits: Sequence[ExitRule]) -> None:
-        self.reading, self.catalogue, self.brand, self.exits = reading, catalogue, brand, exits
-        self.problems = reading.problems
+    def __init__(self, reading: Reading, workflow_id: str, known: Known, exits: Sequence[ExitRule]) -> None:
+        self.reading, self.known, self.exits = reading, known, exits
+        self.catalogue, self.problems = known.catalogue, reading.problems
         self.attributes: set[str] = set()
-        self.declared = language.Catalogue(
-            attributes=catalogue.attributes or None,
-            event_types=tuple(catalogue.events) if catalogue.events is not None else None,
-        )
-        self.step_ids = [step.id for step in reading.steps]
+        self.steps: dict[str, ReadStep] = {step.id: step for step in reading.steps}
+        self.may_return = may_return(reading.steps)
+        given = {"trigger", *reading.manual_fields, *known.started.get(workflow_id, ())}
+        self.payloads = {**BUILT_IN_EVENTS, enter_event(workflow_id): tuple(given)}
 
     def run(self) -> None:
         self._event_types()
@@ -50,85 +48,96 @@ class NameChecks:
             self._expression(expression)
         for text in self.reading.texts:
             if text.computed:
-                found = analyse_text(text.node.written, self.declared)
-                self._report(text.node, text.label, found)
+                found = analyse_text(text.node.written, self.known.declared)
+                check_found(found, text.node, text.label, "step", self.known, self.problems)
                 self._named(found, text.node, text.label, "step", text.step)
         self._attributes_written()
+        self._events_written()
         self._waits_that_exit()
 
     # -- event types -------------------------------------------------------------------------------------------------
 
     def _event_types(self) -> None:
         for event in self.reading.events:
-            self._event_type(event.type, event.at, event.label)
+            if not event.written:
+                continue
+            if problem := event_type_problem(event.type, self.catalogue):
+                self.problems.error(event.at, f"{event.label}: {problem}")
             if event.role == "wait" and event.type == "message.opened":
                 self.problems.warn(event.at, f"{event.label}: waits for opens, which mail programs make up; prefer message.clicked")
 
-    def _event_type(self, name: str, at: Place, label: str) -> None:
-        if name in MESSAGE_EVENTS:
-            return
-        known = [*(self.catalogue.events or ()), *MESSAGE_EVENTS]
-        if name.startswith(RESERVED_PREFIXES):
-            near = nearest(name, MESSAGE_EVENTS)
-            self.problems.error(at, f"{label}: unknown event type '{name}'.{near} The engine's own are {one_of(MESSAGE_EVENTS)}")
-        elif self.catalogue.events is not None and name not in self.catalogue.events:
-            self.problems.error(
-                at, f"{label}: unknown event type '{name}': catalogue.yaml declares none of that name.{did_you_mean(name, known)}"
-            )
+    def _events_written(self) -> None:
+        for event in self.reading.emitted:
+            if event.type.startswith(RESERVED_PREFIXES):
+                prefix = next(prefix for prefix in RESERVED_PREFIXES if event.type.startswith(prefix))
+                self.problems.error(event.at, f"{event.label}: '{event.type}': names with {prefix} are the engine's; take another name")
+            elif problem := event_type_problem(event.type, self.catalogue):
+                self.problems.error(event.at, f"{event.label}: {problem}")
+            fields = (self.catalogue.events or {}).get(event.type)
+            for key, at in event.keys:
+                if fields and key not in fields:
+                    near = did_you_mean(key, fields)
+                    self.problems.error(at, f"{event.label}: catalogue.yaml gives {event.type} no field '{key}'.{near}")
 
     # -- expressions -------------------------------------------------------------------------------------------------
 
     def _expression(self, expression: Expression) -> None:
-        found = analyse(expression.text, self.declared)
-        self._report(expression.node, expression.label, found)
-        self._named(found, expression.node, expression.label, expression.role, expression.step)
-        if expression.is_next and ("opened" in found.functions or "message.opened" in expression.text):
-            self.problems.warn(expression.node.at, f"{expression.label}: branches on opens, which mail programs make up; prefer clicks")
+        node, text, label = expression.node, expression.text, expression.label
+        found = check_expression(node, text, label, expression.role, self.known, self.problems)
+        self._named(found, node, label, expression.role, expression.step, is_next=expression.is_next)
+        if expression.is_next and ("opened" in found.functions or "message.opened" in text):
+            self.problems.warn(node.at, f"{label}: branches on opens, which mail programs make up; prefer clicks")
+        if expression.role in ("anchor", "due"):
+            self._date(expression)
+        if expression.key in ("condition", "when") and expression.role in ("condition", "state") and not found.errors:
+            warn_of_hourly(node, text, label, self.problems)
 
-    def _report(self, node: Text, label: str, found: Analysis) -> None:
-        for error in found.errors:
-            self.problems.error(place_in(node, error), f"{label}: {error.message}")
+    def _date(self, expression: Expression) -> None:
+        """`date: customer.NAME` of a kind that no date can be read from."""
+        name = named[1] if (named := _ATTRIBUTE.fullmatch(expression.text)) else ""
+        kind = language.CATALOGUE_KINDS.get(self.catalogue.attributes.get(name, ""), language.CUSTOMER_COLUMNS.get(name, "ts"))
+        if kind in ("num", "bool"):
+            word = "a number" if kind == "num" else "true or false"
+            self.problems.error(
+                expression.node.at, f"{expression.label} expected a date, and customer.{name} is {word}; name an attribute of type date"
+            )
 
-    def _named(self, found: Analysis, node: Text, label: str, role: Role, step: str | None) -> None:
+    def _named(self, found: Analysis, node: Text, label: str, role: Role, step: str | None, *, is_next: bool = False) -> None:
         self.attributes |= found.customer_fields & self.catalogue.attributes.keys()
-        for name in sorted(found.event_types):
-            if name.startswith(RESERVED_PREFIXES) and not any(f"'{name}'" in error.message for error in found.errors):
-                self._event_type(name, node.at, label)
-        for root in sorted(found.names & set(language.ROOTS) - set(_ROOTS[role])):
-            self.problems.error(node.at, f"{label}: '{root}' is not known {_WHERE[role]}; there are {one_of(_ROOTS[role])}")
-        if role == "entry":
-            for function in sorted(found.functions & language.ENGAGEMENT.keys()):
-                self.problems.error(node.at, f"{label}: {function}() asks about messages of a journey, and there is none {_WHERE[role]}")
-        else:
+        if role not in WITHOUT_JOURNEY:
             for name in sorted(found.steps):
-                self._sending_step(name, node, label, step)
-        for key in sorted(found.brand_keys - self.brand.keys()):
-            self.problems.error(node.at, f"{label}: policies.yaml has no brand.{key}.{did_you_mean(key, self.brand)}")
-        self._payload_keys("event", found.event_keys, self._types("entry"), node, label)
-        if found.arrived_keys and role != "entry":
-            types = self._types(role) if role == "rule" else self._types("wait")
+                self._step(name, node, label, step, is_next=is_next, sends=True)
+            for name in sorted(found.step_results):
+                self._step(name, node, label, step, is_next=is_next, sends=False)
+        if "event" in ROOTS[role]:
+            self._payload_keys("event", found.event_keys, self._types("entry"), node, label)
+        if found.arrived_keys and role in ("rule", "wait", "step"):
+            types = self._types("rule" if role == "rule" else "wait")
             self._payload_keys("arrived", found.arrived_keys, types, node, label)
 
-    def _sending_step(self, name: str, node: Text, label: str, step: str | None) -> None:
-        target = next((read for read in self.reading.steps if read.id == name), None)
+    def _step(self, name: str, node: Text, label: str, step: str | None, *, is_next: bool, sends: bool) -> None:
+        """A step named by clicked() and the like (`sends`), or by steps.<id>, whose action somebody answers later."""
+        target = self.steps.get(name)
+        what, who = ("a message", "has only just gone out") if sends else ("an answer", "has only just been asked for")
         if target is None:
-            self.problems.error(node.at, f"{label}: there is no step '{name}'.{did_you_mean(name, self.step_ids)}")
-        elif not any(action.channel for action in target.do):
+            self.problems.error(node.at, f"{label}: there is no step '{name}'.{did_you_mean(name, self.steps)}")
+        elif sends and not any(action.channel for action in target.do):
             self.problems.error(node.at, f"{label}: step '{name}' sends nothing, so nobody can open or click it")
-        elif name == step:
+        elif not sends and not any(action.kind in _ANSWERED for action in target.do):
+            self.problems.error(node.at, f"{label}: step '{name}' has no webhook_call and no create_task, so there is no answer to it")
+        elif name == step and (is_next or name not in self.may_return):
             self.problems.error(
-                node.at,
-                f"{label}: asks about a message of its own step, '{name}', which has only just gone out; let the next step wait for it",
+                node.at, f"{label}: asks about {what} of its own step, '{name}', which {who}; let the next step wait for it"
             )
 
     def _types(self, role: Role) -> set[str]:
         return {event.type for event in self.reading.events if event.role == role}
 
     def _payload_keys(self, root: str, keys: set[str], types: set[str], node: Text, label: str) -> None:
-        """Keys that none of the events at this place can have; said only where the catalogue declares the fields of all of them."""
-        known: set[str] = set(_ENVELOPE)
+        """Keys that none of the events at this place can have; said only where the fields of all of them are known."""
+        known: set[str] = set(ENVELOPE)
         for name in types:
-            fields = _MESSAGE_KEYS if name in MESSAGE_EVENTS else (self.catalogue.events or {}).get(name)
+            fields = self.payloads.get(name) or (self.catalogue.events or {}).get(name)
             if not fields:
                 return
             known |= set(fields)
@@ -136,7 +145,13 @@ class NameChecks:
             return
         for key in sorted(keys - known):
             near = did_you_mean(key, known)
-            self.problems.error(node.at, f"{label}: {root}.{key}: catalogue.yaml gives {one_of(sorted(types))} no field '{key}'.{near}")
+            self.problems.error(node.at, f"{label}: {root}.{key}: {self._said_of(types)} no field '{key}'.{near}")
+
+    def _said_of(self, types: set[str]) -> str:
+        """`catalogue.yaml gives purchase`, and what starts a journey without an event in words."""
+        words = [name if name not in self.payloads or name in BUILT_IN_EVENTS else "an entry of this workflow" for name in sorted(types)]
+        declared = any(name not in self.payloads for name in types)
+        return f"catalogue.yaml gives {one_of(words)}" if declared else f"{one_of(words)} has"
 
     # -- over several places -----------------------------------------------------------------------------------------
 
@@ -165,10 +180,3 @@ class NameChecks:
                         self.problems.error(
                             at, f"step {step.id}: wait: '{name}' ends the journey (exit) and never goes on here; take it out of one"
                         )
-
-
-def place_in(node: Text, error: ExpressionError) -> Place:
-    """An expression's line and column -> the file's. In a folded or quoted text over several lines only the line is known."""
-    if not node.one_line:
-        return Place(node.at.file, node.first_line + error.line - 1)
-    return Place(node.at.file, node.at.line, node.at.column + error.col - 1 + (0 if node.plain else 1))

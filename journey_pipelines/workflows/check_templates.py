@@ -151,7 +151,7 @@ class TemplateChecks:
 
     def _known(self, name: str, key: str, fields: Mapping[str, object] | tuple[str, ...], at: Place, label: str) -> None:
         if key not in fields:
-            self.problems.error(at, f"{label}{name}.{key}: {name} has {one_of(fields)}.{did_you_mean(key, fields)}")
+            self.problems.error(at, f"{label}{name}.{key}: {name} has {one_of(fields)}.{nearest(key, fields)}")
 
 
 def _names_in(folder: Path) -> list[str]:

@@ -11,8 +11,8 @@ from pydantic import Field
 from journey_pipelines.workflows.model import Model, Workflow
 from journey_pipelines.workflows.project import AttributeType
 
-# Presentation and status: changing them moves nobody to another version
-_NOT_CONTENT = {"name", "description", "owner", "tags", "status"}
+# Presentation, status, and settings that are read from the current version whatever a journey's own is: changing them makes no version
+_NOT_CONTENT = {"name", "description", "owner", "tags", "status", "runs", "limits", "on_resume", "in_flight"}
 
 
 class Definition(Model):

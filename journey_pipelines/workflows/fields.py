@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from journey_pipelines.expressions.durations import Duration, DurationError
@@ -50,12 +50,18 @@ def clean_id(node: Node | None, what: str, problems: Problems) -> str | None:
 
 
 class Fields:
-    """One mapping of the language, with the keys it may have; others are reported at construction."""
+    """One mapping of the language, with the keys it may have; others are reported at construction.
 
-    def __init__(self, node: Map, what: str, allowed: Iterable[str], problems: Problems) -> None:
+    elsewhere: keys that the mapping has in another of its forms -> which form.
+    """
+
+    def __init__(
+        self, node: Map, what: str, allowed: Iterable[str], problems: Problems, elsewhere: Mapping[str, str] | None = None
+    ) -> None:
         self.node, self.what, self.problems = node, what, problems
         self.at = node.at
         self.allowed = tuple(allowed)
+        self.elsewhere = elsewhere or {}
         self.values: dict[str, Node] = {}
         self._sort_keys()
 
@@ -76,6 +82,8 @@ class Fields:
                 previous = key.written
             elif previous is not None and self._cut_by_yaml(key, value, previous):
                 continue
+            elif key.written in self.elsewhere:
+                self.problems.error(key.at, f"{self.what}: '{key.written}' belongs to {self.elsewhere[key.written]}; take it out")
             else:
                 near = nearest(key.written, self.allowed)
                 allowed = f"allowed here: {', '.join(self.allowed)}" if self.allowed else "no keys are allowed here"
@@ -186,7 +194,7 @@ class Fields:
         found = _PERCENT.fullmatch(node.written.strip()) if isinstance(node, Text) else None
         if found and float(found[1]) < 100:
             return float(found[1])
-        self.wrong(key, "a percentage from 0% up to, and not, 100%, such as `10%`")
+        self.wrong(key, "a percentage of at least 0% and less than 100%, such as `10%`")
         return None
 
     def duration(self, key: str, *, elapsed: bool = False, zero: bool = False) -> Duration | None:
@@ -210,6 +218,22 @@ class Fields:
             self.problems.error(node.at, f"{self.what}: {label} expected more than no time, got {kind_of(node)}")
             return None
         return duration
+
+    def parsed(self, key: str, parse: Callable[[str], T], example: str) -> T | None:
+        """A text that `parse` reads; its ValueError is the message, `example` what is shown where there is no text."""
+        node = self.get(key)
+        return None if node is None else self.as_parsed(node, f"'{key}'", parse, example)
+
+    def as_parsed(self, node: Node, label: str, parse: Callable[[str], T], example: str) -> T | None:
+        if not isinstance(node, Text) or node.value is None:
+            self.problems.error(node.at, f"{self.what}: {label} expected {example}, got {kind_of(node)}")
+            return None
+        try:
+            return parse(node.written.strip())
+        except ValueError as error:
+            said = str(error)
+            self.problems.error(node.at, f"{self.what}: {label}{' ' if said.startswith('expected') else ': '}{said}")
+            return None
 
     def items(self, key: str, example: str) -> list[Node]:
         """The items of a list; an absent key is an empty list."""

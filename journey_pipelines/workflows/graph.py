@@ -1,10 +1,10 @@
-"""A workflow as a Mermaid flowchart: triggers, waits, actions, branches, splits with their weights, exits and the goal."""
+"""A workflow as a Mermaid flowchart: how it is entered, its steps with waits and actions, every way on and back, the goal, the exits."""
 
 from __future__ import annotations
 
-from journey_pipelines.workflows.model import END, Action, AfterWait, EventWait, ExitRule, Goal, Next, Step, Workflow
-
-_MAX_LABEL = 90
+from journey_pipelines.workflows.graph_labels import action_line, goal_line, label, rule_line, trigger_lines, wait_lines
+from journey_pipelines.workflows.model import END, DateWait, Next, Step, Workflow
+from journey_pipelines.workflows.reading import PAST_WORDS
 
 
 def mermaid(workflow: Workflow) -> str:
@@ -12,27 +12,31 @@ def mermaid(workflow: Workflow) -> str:
     lines = ["flowchart TD"]
     first = workflow.steps[0].id
     for number, trigger in enumerate(workflow.triggers):
-        event = f"event: {trigger.event}" if trigger.active else f"event: {trigger.event} (inactive)"
-        parts = [event, f"when {trigger.when}"] if trigger.when else [event]
-        lines.append(f"    trigger{number}([{_label(*parts)}])")
-    if workflow.entry.when:
-        lines.append(f"    entry{{{_label('entry', workflow.entry.when)}}}")
-        lines += [f"    trigger{number} --> entry" for number in range(len(workflow.triggers))]
+        lines.append(f"    trigger{number}([{label(*trigger_lines(trigger))}])")
+    gate = [workflow.entry.when] if workflow.entry.when else []
+    if workflow.entry.existing == "enter":
+        gate.append("those already in the segment enter, too")
+    target = _node(first)
+    if gate:
+        lines.append(f"    entry{{{label('entry', *gate)}}}")
+        target = "entry"
+    lines += [f"    trigger{number} --> {target}" for number in range(len(workflow.triggers))]
+    if gate:
         lines.append(f"    entry --> {_node(first)}")
-    else:
-        lines += [f"    trigger{number} --> {_node(first)}" for number in range(len(workflow.triggers))]
     for step in workflow.steps:
-        lines.append(f"    {_node(step.id)}[{_label(*_step_lines(step))}]")
+        lines.append(f"    {_node(step.id)}[{label(*_step_lines(step))}]")
     lines.append("    finish(((end)))")
     for step in workflow.steps:
-        lines += [f"    {_node(step.id)} {arrow} {_node(to)}" for arrow, to in _arrows(step.next)]
+        lines += [f"    {_node(step.id)} {arrow} {_node(to)}" for arrow, to in [*_arrows(step.next), *_date_arrows(step)]]
     if workflow.goal:
-        lines.append(f"    goal{{{{{_label('goal: ' + _rule(workflow.goal))}}}}}")
+        lines.append(f"    goal{{{{{label(goal_line(workflow.goal))}}}}}")
     for number, rule in enumerate(workflow.exit):
         if rule.goal:
             lines.append("    goal -. leaves .-> finish")
         else:
-            lines.append(f"    exit{number}[/{_label('exit: ' + _rule(rule))}/] -. leaves .-> finish")
+            lines.append(f"    exit{number}[/{label('exit: ' + rule_line(rule))}/] -. leaves .-> finish")
+    if workflow.max_age:
+        lines.append(f"    max_age[/{label(f'after {workflow.max_age} at the latest')}/] -. leaves .-> finish")
     return "\n".join(lines) + "\n"
 
 
@@ -42,51 +46,27 @@ def _node(step_id: str) -> str:
 
 
 def _step_lines(step: Step) -> list[str]:
-    lines = [step.name or step.id]
-    match step.wait:
-        case AfterWait(after=after):
-            lines.append(f"wait {after}")
-        case EventWait() as wait:
-            match = f" of the same {wait.match}" if wait.match else ""
-            lines.append(f"wait for {' or '.join(wait.events)}{match}, at most {wait.timeout}")
-            if wait.when:
-                lines.append(f"when {wait.when}")
-    lines += [_action(action) for action in step.do]
-    return lines
-
-
-def _action(action: Action) -> str:
-    params = action.params
-    detail = params.get("template") or params.get("segment") or params.get("title") or params.get("text") or params.get("url")
-    what = f"{action.kind}: {detail}" if detail else action.kind
-    return f"{what} (when {action.when})" if action.when else what
+    return [step.name or step.id, *wait_lines(step.wait), *(action_line(action) for action in step.do)]
 
 
 def _arrows(way_on: Next) -> list[tuple[str, str]]:
     if way_on.split is not None:
-        return [(f"-->|{_label(f'{weight:g}%')}|", to) for to, weight in way_on.split.items()]
+        return [(f"-->|{label(f'{weight:g}%')}|", to) for to, weight in way_on.split.items()]
     branches = way_on.branches or ()
-    if len(branches) == 1:
-        return [("-->", branches[0].to)]
-    return [(f"-->|{_label(branch.when or 'else')}|", branch.to) for branch in branches]
+    arrows = []
+    for branch in branches:
+        said = [branch.when or "else"] if len(branches) > 1 else []
+        if branch.max_visits is not None and branch.then is not None:
+            arrows.append((f"-->|{label(*said, f'until {branch.max_visits} times there')}|", branch.to))
+            arrows.append((f"-->|{label(*said, 'then')}|", branch.then))
+        else:
+            arrows.append((f"-->|{label(*said)}|" if said else "-->", branch.to))
+    return arrows
 
 
-def _rule(rule: ExitRule | Goal) -> str:
-    match = f" of the same {rule.match}" if rule.match else ""
-    when = f" when {rule.when}" if rule.when else ""
-    return f"{rule.event}{match}{when}"
-
-
-def _label(*lines: str) -> str:
-    """A quoted label; Mermaid reads entities as #name; or #number; inside quotes."""
-    return '"' + "<br>".join(_escaped(_shortened(line)) for line in lines) + '"'
-
-
-def _shortened(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _MAX_LABEL else line[: _MAX_LABEL - 1] + "…"
-
-
-def _escaped(text: str) -> str:
-    # everything but letters, digits and a few harmless signs, so that no markdown, HTML or chart syntax is left
-    return "".join(c if c.isalnum() or c in " .,:_-/%()'=+!?…@" else f"#{ord(c)};" for c in text)
+def _date_arrows(step: Step) -> list[tuple[str, str]]:
+    """Where a date that is missing, or gone by, leads."""
+    if not isinstance(step.wait, DateWait):
+        return []
+    past = [(f"-.->|{label('date gone by')}|", step.wait.past)] if step.wait.past not in PAST_WORDS else []
+    return [(f"-.->|{label('no date')}|", step.wait.missing), *past]

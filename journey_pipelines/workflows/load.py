@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from journey_pipelines.workflows.check_names import NameChecks
+from journey_pipelines.workflows.check_references import check_references
 from journey_pipelines.workflows.check_templates import PARTIALS, TemplateChecks
 from journey_pipelines.workflows.definition import Definition
+from journey_pipelines.workflows.known import Known
 from journey_pipelines.workflows.model import ExitRule, Goal, Workflow
 from journey_pipelines.workflows.paths import resolve_steps
 from journey_pipelines.workflows.problems import Place, Problem, Problems, nearest
 from journey_pipelines.workflows.project import Catalogue, EventSource, Policies
 from journey_pipelines.workflows.read_project import default_policies, read_catalogue, read_policies
+from journey_pipelines.workflows.read_segments import SEGMENTS, read_segments, segment_files
 from journey_pipelines.workflows.read_sources import read_sources
 from journey_pipelines.workflows.read_workflow import read_workflow
 from journey_pipelines.workflows.reading import Reading
+from journey_pipelines.workflows.segments import Segment
 from journey_pipelines.workflows.yaml_nodes import Node, read_yaml
 
 WORKFLOW_FILE = "workflow.yaml"
@@ -44,6 +49,8 @@ class Project:
     policies: Policies
     catalogue: Catalogue
     sources: dict[str, EventSource]
+    # named segments, by id; those of condition triggers are the compiler's
+    segments: dict[str, Segment] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     @property
@@ -66,20 +73,29 @@ def load_project(path: str | Path) -> Project:
     if not root.is_dir():
         problems.error(Place(root), "expected the folder of a project, with a folder a workflow (hello/workflow.yaml), found none; "
                        "set JOURNEYS_PROJECT to it")  # fmt: skip
-        return Project(root, [], policies, catalogue, sources, list(problems))
+        return Project(root, [], policies, catalogue, sources, {}, list(problems))
     _check_files(root, problems)
     if (node := _optional(root / "catalogue.yaml", problems)) is not None:
         catalogue = read_catalogue(node, problems)
+    folders = [folder for folder in sorted(root.iterdir()) if folder.name != SEGMENTS and (folder / WORKFLOW_FILE).is_file()]
+    files = segment_files(root, problems)
+    # names come before what is behind them: whatever is wrong with a file, what names it is not wrong for that
+    known = Known(catalogue, {}, dict.fromkeys(files) if files is not None else None, {folder.name: "" for folder in folders})
     if (node := _optional(root / "policies.yaml", problems)) is not None:
-        policies = read_policies(node, catalogue, problems)
+        policies = read_policies(node, known, problems)
     if (node := _optional(root / "sources.yaml", problems)) is not None:
         sources = read_sources(node, catalogue, problems)
-    workflows = [
-        loaded
-        for folder in sorted(root.iterdir())
-        if (folder / WORKFLOW_FILE).is_file() and (loaded := load_workflow(folder, catalogue, policies, problems)) is not None
-    ]
-    return Project(root, workflows, policies, catalogue, sources, sorted(set(problems)))
+    known = replace(known, brand=policies.brand)
+    segments = read_segments(files or {}, known, problems)
+    drafts = [draft for folder in folders if (draft := _read(folder, policies.zone, problems)) is not None]
+    known = replace(
+        known,
+        segments={**known.segments, **segments} if known.segments is not None else None,
+        workflows={**known.workflows, **{draft.folder.name: draft.values["status"] for draft in drafts}},
+        started=_started(drafts),
+    )
+    workflows = [loaded for draft in drafts if (loaded := _check(draft, known)) is not None]
+    return Project(root, workflows, policies, catalogue, sources, segments, sorted(set(problems)))
 
 
 def lint(path: str | Path) -> list[Problem]:
@@ -87,37 +103,57 @@ def lint(path: str | Path) -> list[Problem]:
     return load_project(path).problems
 
 
-def load_workflow(folder: Path, catalogue: Catalogue, policies: Policies, problems: Problems) -> Loaded | None:
-    """Read and check one workflow's folder; None where it has an error."""
-    file, before = folder / WORKFLOW_FILE, problems.errors
-    node = read_yaml(file, problems)
+@dataclass(frozen=True)
+class _Draft:
+    """A workflow as read; what it names is not checked yet. `reading.problems` are its own."""
+
+    folder: Path
+    values: dict[str, Any]
+    reading: Reading
+    errors: int
+
+
+def _read(folder: Path, zone: str, problems: Problems) -> _Draft | None:
+    before = problems.errors
+    node = read_yaml(folder / WORKFLOW_FILE, problems)
     reading = Reading(problems)
-    values = read_workflow(node, folder.name, reading) if node is not None else None
-    if values is None:
-        return None
+    values = read_workflow(node, folder.name, zone, reading) if node is not None else None
+    return _Draft(folder, values, reading, problems.errors - before) if values is not None else None
+
+
+def _started(drafts: list[_Draft]) -> dict[str, frozenset[str]]:
+    """Workflow -> the payload keys that actions of the others start it with."""
+    started: dict[str, frozenset[str]] = {}
+    for draft in drafts:
+        for target in draft.reading.workflows:
+            if target.action == "start_workflow":
+                started[target.id] = started.get(target.id, frozenset()) | set(target.payload)
+    return started
+
+
+def _check(draft: _Draft, known: Known) -> Loaded | None:
+    """Check what one workflow names; None where it has an error."""
+    values, reading, problems = draft.values, draft.reading, draft.reading.problems
+    before = problems.errors - draft.errors
     steps = resolve_steps(reading.steps, problems)
-    names = NameChecks(reading, catalogue, policies.brand, _expanded(values["exit"], values["goal"]))
+    names = NameChecks(reading, draft.folder.name, known, _expanded(values["exit"], values["goal"]))
     names.run()
-    templates = TemplateChecks(reading, folder, catalogue, policies.brand)
+    check_references(reading, draft.folder.name, known)
+    templates = TemplateChecks(reading, draft.folder, known.catalogue, known.brand)
     templates.run()
-    _warn(values["goal"], values["exit"], Place(file), problems)
     if problems.errors > before or steps is None:
         return None
-    used = {name: kind for name, kind in sorted(catalogue.attributes.items()) if name in names.attributes | templates.attributes}
+    attributes = known.catalogue.attributes
+    used = {name: kind for name, kind in sorted(attributes.items()) if name in names.attributes | templates.attributes}
     workflow = Workflow.model_validate({**values, "steps": steps})
-    return Loaded(file, Definition(workflow=workflow, templates=dict(sorted(templates.texts.items())), catalogue=used))
+    definition = Definition(workflow=workflow, templates=dict(sorted(templates.texts.items())), catalogue=used)
+    return Loaded(draft.folder / WORKFLOW_FILE, definition)
 
 
 def _expanded(rules: Iterable[ExitRule], goal: Goal | None) -> list[ExitRule]:
-    """The exit rules with `goal` replaced by the goal's own event."""
-    return [ExitRule(event=goal.event, match=goal.match, when=goal.when) if rule.goal and goal else rule for rule in rules]
-
-
-def _warn(goal: Goal | None, rules: tuple[ExitRule, ...], at: Place, problems: Problems) -> None:
-    if goal is None:
-        problems.warn(at, "no goal: reports cannot say what the workflow achieves; write `goal: {event: purchase}`")
-    if not rules:
-        problems.warn(at, "no exit: a customer who did what you wanted still gets every message; write `exit: [goal]`")
+    """The exit rules with `goal` replaced by what the goal looks at."""
+    fields = ("event", "segment", "on", "match", "when")
+    return [ExitRule(**{name: getattr(goal, name) for name in fields}) if rule.goal and goal else rule for rule in rules]
 
 
 def _optional(file: Path, problems: Problems) -> Node | None:
@@ -133,7 +169,8 @@ def _check_files(root: Path, problems: Problems) -> None:
         if path.is_file() and path.suffix in (".yaml", ".yml") and path.name not in _PROJECT_FILES:
             near = nearest(path.name, _PROJECT_FILES)
             problems.error(Place(path), f"unknown file; expected {', '.join(_PROJECT_FILES)} or a folder a workflow.{near}")
-        if path.is_dir() and path.name != PARTIALS and not path.name.startswith((".", "_")) and not (path / WORKFLOW_FILE).is_file():
+        no_workflow = path.name in (PARTIALS, SEGMENTS) or path.name.startswith((".", "_"))
+        if path.is_dir() and not no_workflow and not (path / WORKFLOW_FILE).is_file():
             yamls = [other.name for other in path.iterdir() if other.suffix in (".yaml", ".yml")]
             if yamls:
                 problems.error(Place(path), f"expected {WORKFLOW_FILE} in this folder, found {', '.join(sorted(yamls))}; rename it")

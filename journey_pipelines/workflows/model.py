@@ -7,17 +7,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from journey_pipelines.expressions.durations import Duration
-
-END = "end"
-ID_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
+from journey_pipelines.workflows.base import END, ID_PATTERN, Model
+from journey_pipelines.workflows.triggers import (
+    ConditionTrigger,
+    DateTrigger,
+    EventTrigger,
+    ManualTrigger,
+    Offset,
+    ScheduleTrigger,
+    SegmentTrigger,
+    Trigger,
+    event_type,
+)
+from journey_pipelines.workflows.waits import AfterWait, DateWait, EventWait, Wait
 
 # kind of action -> the ledger's channel, for those that are a row of the ledger
 CHANNELS: dict[str, str] = {"send_email": "email", "send_sms": "sms", "send_push": "push", "webhook_call": "webhook"}
+
+__all__ = [
+    "CHANNELS", "END", "ID_PATTERN", "Action", "ActionKind", "AfterWait", "Branch", "ConditionTrigger", "DateTrigger", "DateWait", "Entry",
+    "EventTrigger", "EventWait", "ExitRule", "Goal", "Limits", "ManualTrigger", "Model", "Next", "Offset", "Position", "Rate", "Reentry",
+    "Runs", "ScheduleTrigger", "SegmentTrigger", "Step", "Trigger", "Wait", "Workflow", "event_type", "rule_event",
+]  # fmt: skip
 
 ActionKind = Literal[
     "send_email",
@@ -28,23 +43,10 @@ ActionKind = Literal[
     "add_to_segment",
     "remove_from_segment",
     "create_task",
+    "emit_event",
+    "start_workflow",
+    "exit_workflow",
 ]
-
-
-class Model(BaseModel):
-    """The base of all models of a project: frozen, and nothing unknown gets in."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class EventTrigger(Model):
-    """An event of type `event` for which `when` is true starts a journey. The first matching trigger in the list is recorded."""
-
-    id: str
-    event: str
-    when: str | None = None
-    active: bool = True
-    name: str | None = None
 
 
 class Reentry(Model):
@@ -64,12 +66,19 @@ class Entry(Model):
     reentry: Reentry = Reentry()
     while_active: Literal["ignore", "refresh", "restart"] = "ignore"
     max_lateness: Duration
+    # a segment trigger's members at activation
+    existing: Literal["ignore", "enter"] = "ignore"
 
 
 class Goal(Model):
-    """What the workflow is for: counted until `within` after entry, also after the journey ended. `value` is an expression."""
+    """What the workflow is for: counted until `within` after entry, also after the journey ended. `value` is an expression.
 
-    event: str
+    One of: an `event` (with `match`, `when`), a `segment` entered or left, or `when` alone: a condition that becomes true, counted once.
+    """
+
+    event: str | None = None
+    segment: str | None = None
+    on: Literal["enter", "leave"] = "enter"
     match: str | None = None
     when: str | None = None
     value: str | None = None
@@ -77,37 +86,21 @@ class Goal(Model):
 
 
 class ExitRule(Model):
-    """Either the goal (`goal` is True, the rest None) or an event; `match: k` means arrived.k == event.k."""
+    """The goal (`goal` is True, the rest None), an event (`match: k`: arrived.k == event.k), a segment, or a condition (`when` alone)."""
 
     goal: bool = False
     event: str | None = None
+    segment: str | None = None
+    on: Literal["enter", "leave"] = "enter"
     match: str | None = None
     when: str | None = None
 
 
-class AfterWait(Model):
-    """Go on `after` this long: elapsed when it has only seconds, the same wall clock in the customer's zone when it has days or months."""
-
-    kind: Literal["after"] = "after"
-    after: Duration
-
-
-class EventWait(Model):
-    """Go on when one of `events` comes after the journey reached the step (`since: step`) or entered, or at `timeout`.
-
-    `any` also takes message events that belong to another journey.
-    """
-
-    kind: Literal["event"] = "event"
-    events: tuple[str, ...]
-    match: str | None = None
-    when: str | None = None
-    timeout: Duration
-    since: Literal["step", "entry"] = "step"
-    any: bool = False
-
-
-Wait = AfterWait | EventWait
+def rule_event(rule: Goal | ExitRule) -> str | None:
+    """The event type that a goal or an exit looks at; None for a condition (and for the exit `goal`)."""
+    if rule.segment is not None:
+        return "segment.entered" if rule.on == "enter" else "segment.left"
+    return rule.event
 
 
 class Action(Model):
@@ -115,7 +108,8 @@ class Action(Model):
 
     send_email: template, subject (from, reply_to, headers, expires) · send_sms: text or template (expires) · send_push: title, text
     (expires) · webhook_call: url, method (headers, body, expires) · update_profile: set, unset, increment · add_to_segment,
-    remove_from_segment: segment · create_task: title (assignee, due, body). `expires` and `due` are durations as text.
+    remove_from_segment: segment · create_task: title (assignee, due, body) · emit_event: type (payload) · start_workflow, exit_workflow:
+    workflow. `expires` and `due` are durations as text.
     """
 
     kind: ActionKind
@@ -131,10 +125,15 @@ class Action(Model):
 
 
 class Branch(Model):
-    """One way on; `when` None is the plain goto or the else, always the last."""
+    """One way on; `when` None is the plain goto or the else, always the last.
+
+    A way back has `max_visits`: the journey takes it as long as it has been at `to` fewer times, and goes to `then` afterwards.
+    """
 
     when: str | None = None
     to: str
+    max_visits: int | None = None
+    then: str | None = None
 
 
 class Next(Model):
@@ -145,7 +144,9 @@ class Next(Model):
 
     def targets(self) -> list[str]:
         """Step ids and `end`, in order, each once."""
-        to = list(self.split) if self.split is not None else [branch.to for branch in self.branches or ()]
+        if self.split is not None:
+            return list(self.split)
+        to = [target for branch in self.branches or () for target in (branch.to, branch.then) if target is not None]
         return list(dict.fromkeys(to))
 
 
@@ -167,6 +168,28 @@ class Step(Model):
     next: Next
 
 
+class Runs(Model):
+    """When a workflow takes people in: from the first instant, until before the second; then, when drained, it is completed."""
+
+    start: datetime | None = None
+    until: datetime | None = None
+
+
+class Rate(Model):
+    """`5000/hour`: so many in any window of that length."""
+
+    count: int
+    per: Duration
+
+
+class Limits(Model):
+    """in_flight: active journeys at once; entries, sends: in a time. Who would enter beyond a limit does not, and is counted."""
+
+    in_flight: int | None = None
+    entries: Rate | None = None
+    sends: Rate | None = None
+
+
 class Workflow(Model):
     """One workflow, normalised. The first step is the start."""
 
@@ -175,11 +198,16 @@ class Workflow(Model):
     description: str | None = None
     owner: str | None = None
     tags: tuple[str, ...] = ()
-    status: Literal["draft", "active", "archived"] = "active"
+    status: Literal["draft", "active", "paused", "archived"] = "active"
     priority: int = 0
     category: Literal["marketing", "transactional"] = "marketing"
     topic: str | None = None
-    triggers: tuple[EventTrigger, ...]
+    runs: Runs | None = None
+    limits: Limits | None = None
+    in_flight: Literal["stay", "exit"] = "stay"
+    on_resume: Literal["reschedule", "skip"] = "reschedule"
+    max_age: Duration | None = None
+    triggers: tuple[Trigger, ...]
     entry: Entry
     hold_out: float = 0.0
     goal: Goal | None = None
@@ -201,10 +229,9 @@ class Workflow(Model):
 
     def event_types(self) -> set[str]:
         """Every type that starts, wakes, ends or counts a journey (history in expressions is `expressions.analyse`'s)."""
-        types = {trigger.event for trigger in self.triggers}
-        types |= {rule.event for rule in self.exit if rule.event}
-        if self.goal:
-            types.add(self.goal.event)
+        types = {event_type(trigger, self.id) for trigger in self.triggers}
+        rules: list[Goal | ExitRule] = [*self.exit, *([self.goal] if self.goal else [])]
+        types |= {event for rule in rules if (event := rule_event(rule)) is not None}
         for step in self.steps:
             if isinstance(step.wait, EventWait):
                 types.update(step.wait.events)

@@ -1,13 +1,14 @@
-"""The ways through a workflow: resolves an absent `next`, and checks that every step is reached, every way ends, and none goes round."""
+"""The ways through a workflow: resolves an absent `next`, and checks that every step is reached and every way ends (see `loops`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from journey_pipelines.expressions.errors import did_you_mean
-from journey_pipelines.workflows.model import END, Branch, Next, Step
+from journey_pipelines.workflows.loops import check_loops
+from journey_pipelines.workflows.model import END, Branch, DateWait, Next, Step
 from journey_pipelines.workflows.problems import Problems
-from journey_pipelines.workflows.reading import ReadStep
+from journey_pipelines.workflows.reading import PAST_WORDS, ReadStep
 
 _MESSAGES = frozenset({"send_email", "send_sms", "send_push"})
 
@@ -17,40 +18,49 @@ def resolve_steps(steps: list[ReadStep], problems: Problems) -> tuple[Step, ...]
     if not steps:
         return None
     before = problems.errors
-    ids = [step.id for step in steps]
-    _check_targets(steps, ids, problems)
+    known = _check_targets(steps, problems)
     ways = _ways(steps, problems)
-    if problems.errors > before or ways is None:
-        return None
-    resolved = tuple(
-        Step(id=step.id, name=step.name, position=step.position, wait=step.wait, do=step.do, next=ways[step.id]) for step in steps
-    )
-    _check_loops(steps, ways, problems)
-    _check_reached(steps, ways, problems)
-    if problems.errors > before:
+    targets = {step.id: _targets(step, ways.get(step.id)) for step in steps}
+    check_loops(steps, ways, targets, problems)
+    if known and len(ways) == len(steps) and not any(step.wrong_next for step in steps):
+        _check_reached(steps, targets, problems)
+    if problems.errors > before or len(ways) < len(steps):
         return None
     _warn_of_bursts(steps, ways, problems)
-    return resolved
+    return tuple(Step(id=step.id, name=step.name, position=step.position, wait=step.wait, do=step.do, next=ways[step.id]) for step in steps)
 
 
-def _check_targets(steps: Iterable[ReadStep], ids: list[str], problems: Problems) -> None:
+def _targets(step: ReadStep, way_on: Next | None) -> list[str]:
+    """Everywhere a step can lead: by its `next`, and by a date that is missing or gone by."""
+    return list(dict.fromkeys([*(way_on.targets() if way_on else ()), *step.wait_targets]))
+
+
+def _check_targets(steps: Iterable[ReadStep], problems: Problems) -> bool:
+    ids = [step.id for step in steps]
+    known = True
     for step in steps:
         for to, at in step.next_places.items():
             if to != END and to not in ids:
-                near = did_you_mean(to, [*ids, END])
-                problems.error(at, f"step {step.id}: 'next' names the step '{to}', and there is none.{near}")
+                problems.error(at, f"step {step.id}: 'next' names the step '{to}', and there is none.{did_you_mean(to, [*ids, END])}")
+                known = False
+        for to, at in step.wait_places.items():
+            if to != END and to not in ids:
+                is_past = isinstance(step.wait, DateWait) and step.wait.past == to
+                near = did_you_mean(to, [*ids, END, *(PAST_WORDS if is_past else ())])
+                problems.error(at, f"step {step.id}: '{'past' if is_past else 'missing'}' names the step '{to}', and there is none.{near}")
+                known = False
+    return known
 
 
-def _ways(steps: list[ReadStep], problems: Problems) -> dict[str, Next] | None:
-    """Absent = the step below, unless that one is somebody's target; the last step ends."""
+def _ways(steps: list[ReadStep], problems: Problems) -> dict[str, Next]:
+    """Absent = the step below, unless that one is somebody's target; the last step ends. A step whose way is unknown is left out."""
     targets = {to for step in steps for to in step.next_places}
     ways: dict[str, Next] = {}
-    complete = True
     for step, below in zip(steps, [*steps[1:], None], strict=True):
         if step.next is not None:
             ways[step.id] = step.next
         elif step.wrong_next:
-            complete = False
+            continue
         elif below is None:
             ways[step.id] = Next(branches=(Branch(to=END),))
         elif below.id in targets:
@@ -60,38 +70,13 @@ def _ways(steps: list[ReadStep], problems: Problems) -> dict[str, Next] | None:
             )
         else:
             ways[step.id] = Next(branches=(Branch(to=below.id),))
-    return ways if complete else None
+    return ways
 
 
-def _check_loops(steps: list[ReadStep], ways: dict[str, Next], problems: Problems) -> None:
-    """Depth first; a step that is met again on its own way closes a loop. Without loops every way ends."""
-    done: set[str] = set()
-    for start in steps:
-        way: list[tuple[str, list[str]]] = [(start.id, ways[start.id].targets())] if start.id not in done else []
-        while way:
-            step_id, left = way[-1]
-            if not left:
-                done.add(step_id)
-                way.pop()
-                continue
-            to = left.pop(0)
-            on_way = [name for name, _ in way]
-            if to in on_way:
-                source = next(step for step in steps if step.id == step_id)
-                circle = " -> ".join([*on_way[on_way.index(to) :], to])
-                problems.error(
-                    source.next_places.get(to, source.at),
-                    f"step {step_id}: a loop ({circle}); a journey goes forward only: repeat the steps under other ids, "
-                    "or end and let the next event start a new journey",
-                )
-            elif to != END and to not in done:
-                way.append((to, ways[to].targets()))
-
-
-def _check_reached(steps: list[ReadStep], ways: dict[str, Next], problems: Problems) -> None:
+def _check_reached(steps: list[ReadStep], targets: Mapping[str, list[str]], problems: Problems) -> None:
     reached, left = {steps[0].id}, [steps[0].id]
     while left:
-        for to in ways[left.pop()].targets():
+        for to in targets[left.pop()]:
             if to != END and to not in reached:
                 reached.add(to)
                 left.append(to)
@@ -102,8 +87,8 @@ def _check_reached(steps: list[ReadStep], ways: dict[str, Next], problems: Probl
             )
 
 
-def _warn_of_bursts(steps: list[ReadStep], ways: dict[str, Next], problems: Problems) -> None:
-    """Two messages with no time between them: within a step, or in a step that follows without a wait."""
+def _warn_of_bursts(steps: list[ReadStep], ways: Mapping[str, Next], problems: Problems) -> None:
+    """Two messages with no time between them: within a step, or in a step that follows without a wait (or whose date may be missing)."""
     by_id = {step.id: step for step in steps}
     for step in steps:
         always = [action for action in step.do if action.kind in _MESSAGES and action.when is None]
@@ -114,10 +99,12 @@ def _warn_of_bursts(steps: list[ReadStep], ways: dict[str, Next], problems: Prob
         seen, left = set[str](), list(ways[step.id].targets())
         while left:
             to = left.pop()
-            if to == END or to in seen or by_id[to].wait is not None:
+            if to == END or to in seen:
                 continue
             seen.add(to)
-            if any(action.kind in _MESSAGES for action in by_id[to].do):
+            if by_id[to].wait is not None:
+                left.extend(by_id[to].wait_targets)
+            elif any(action.kind in _MESSAGES for action in by_id[to].do):
                 problems.warn(by_id[to].at, f"step {to}: sends right after step {step.id} without a wait; give it a `wait`")
             else:
                 left.extend(ways[to].targets())

@@ -13,22 +13,6 @@ FieldType = Literal["text", "number", "bool", "date", "datetime", "list", "objec
 AttributeType = Literal["text", "number", "bool", "date", "datetime"]
 Channel = Literal["email", "sms", "push"]
 
-# What the engine itself writes into the history, whatever a catalogue declares; the payload's keys are the same for all
-MESSAGE_EVENTS: tuple[str, ...] = (
-    "message.accepted",
-    "message.delivered",
-    "message.opened",
-    "message.clicked",
-    "message.replied",
-    "message.bounced",
-    "message.complained",
-    "message.unsubscribed",
-)
-
-
-# Names that begin so are the engine's; of them it writes the message events
-RESERVED_PREFIXES: tuple[str, ...] = ("message.", "webhook.", "task.", "journey.", "segment.")
-
 
 class Catalogue(Model):
     """`events`: type -> payload field -> type, None where the project declares none; `attributes`: profile attribute -> type."""
@@ -59,6 +43,13 @@ class Expires(Model):
     transactional: Duration
 
 
+class Breaker(Model):
+    """A workflow's sends are held when more than `factor` times as many people enter in an hour as usual, and at least `minimum`."""
+
+    factor: float = 10.0
+    minimum: int = 500
+
+
 class Policies(Model):
     """`consent`: channel -> condition over `customer`; a channel without one needs an explicit consent row for marketing.
 
@@ -71,6 +62,7 @@ class Policies(Model):
     brand: dict[str, Any] = Field(default_factory=dict)
     sender: Sender = Sender()
     retry: Retry
+    breaker: Breaker = Breaker()
 
 
 class EventSource(Model):

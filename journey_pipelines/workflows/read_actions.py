@@ -1,130 +1,27 @@
-"""`do:` -> `Action`s: one reader a kind, with the parameters it may have."""
+"""`do:` -> `Action`s: which kinds there are, and the parameters of those that change a profile, a segment, a task list or a workflow."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Any
 
+from journey_pipelines.workflows import read_messages
+from journey_pipelines.workflows.action_reader import ActionReader
 from journey_pipelines.workflows.fields import Fields, kind_of, plain, walk_text
-from journey_pipelines.workflows.headers import header_problem
 from journey_pipelines.workflows.model import Action
-from journey_pipelines.workflows.problems import nearest, one_of
-from journey_pipelines.workflows.reading import Reading, TemplateFile, TextTemplate
+from journey_pipelines.workflows.problems import Place, nearest, one_of
+from journey_pipelines.workflows.reading import Emitted, Reading, WorkflowName
 from journey_pipelines.workflows.yaml_nodes import Map, Node, Text
 
 _COMMON = ("id", "name", "when")
-_TEMPLATE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _LONE = re.compile(r"\{\{(?:(?!\}\}).)*\}\}", re.DOTALL)
 _ATTRIBUTE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _IDENTITY = ("customer_id", "zone", "zone_source", "shard", "updated_at")
 
 
-class _Reader:
-    """One action's mapping, the step it stands in and where findings go."""
-
-    def __init__(self, fields: Fields, step: str, reading: Reading) -> None:
-        self.fields, self.step, self.reading = fields, step, reading
-
-    def text(self, key: str, *, needed: str | None = None, one_line: bool = True, computed: bool = False) -> dict[str, str]:
-        """{key: text}, empty where it is absent or wrong; `needed` is the example shown where it is missing."""
-        if needed is not None and self.fields.need(key, needed) is None:
-            return {}
-        value = self.fields.text(key, one_line=one_line) if key in self.fields.values else None
-        if value is None:
-            return {}
-        node = self.fields.values[key]
-        assert isinstance(node, Text)
-        self.remember(node, key, computed=computed)
-        return {key: value}
-
-    def remember(self, node: Text, key: str, *, computed: bool) -> None:
-        self.reading.texts.append(TextTemplate(node, f"{self.fields.what}: '{key}'", computed, self.step))
-
-    def duration(self, key: str) -> dict[str, str]:
-        value = self.fields.duration(key, elapsed=True) if key in self.fields.values else None
-        return {key: value.text} if value else {}
-
-    def template(self, needed: str, optional: str | None) -> dict[str, str]:
-        node = self.fields.need("template", "hello")
-        if node is None:
-            return {}
-        if not isinstance(node, Text) or not _TEMPLATE.fullmatch(node.written):
-            self.fields.wrong(
-                "template", f"the name of a file in the workflow's folder without its ending, such as hello for hello{needed}"
-            )
-            return {}
-        self.reading.files.append(TemplateFile(node.at, node.written, needed, optional, self.step))
-        return {"template": node.written}
-
-    def headers(self, kind: Literal["mail", "http"]) -> dict[str, dict[str, str]]:
-        node = self.fields.mapping("headers")
-        headers: dict[str, str] = {}
-        for key, value in node.items if node else ():
-            problem = header_problem(key.written, kind)
-            if problem:
-                self.fields.problems.error(key.at, f"{self.fields.what}: {problem}")
-            elif not isinstance(value, Text) or value.value is None or "\n" in value.written:
-                self.fields.problems.error(
-                    value.at, f"{self.fields.what}: header '{key.written}' expected text on one line, got {kind_of(value)}"
-                )
-            else:
-                self.remember(value, f"headers.{key.written}", computed=False)
-                headers[key.written] = value.written
-        return {"headers": headers} if headers else {}
-
-
-def _send_email(reader: _Reader) -> dict[str, Any]:
-    return {
-        **reader.template(".html", ".txt"),
-        **reader.text("subject", needed="Welcome!"),
-        **reader.text("from"),
-        **reader.text("reply_to"),
-        **reader.headers("mail"),
-        **reader.duration("expires"),
-    }
-
-
-def _send_sms(reader: _Reader) -> dict[str, Any]:
-    fields = reader.fields
-    if ("text" in fields.values) == ("template" in fields.values):
-        got = "both" if "text" in fields.values else "neither"
-        fields.problems.error(fields.at, f"{fields.what}: expected either `text` or `template`, got {got}; keep one of the two")
-        return {}
-    content = reader.text("text", one_line=False) if "text" in fields.values else reader.template(".txt", None)
-    return {**content, **reader.duration("expires")}
-
-
-def _send_push(reader: _Reader) -> dict[str, Any]:
-    return {**reader.text("title", needed="10% off"), **reader.text("text", needed="Until tomorrow"), **reader.duration("expires")}
-
-
-def _webhook_call(reader: _Reader) -> dict[str, Any]:
-    fields = reader.fields
-    params: dict[str, Any] = reader.text("url", needed="https://api.example.org/leads")
-    if "url" in params and not _fixed_host(params["url"]):
-        fields.wrong("url", "https:// and a host written out; only the path and the query may hold {{ }}")
-    params["method"] = fields.choice("method", ("POST", "PUT", "PATCH", "DELETE", "GET"), "POST")
-    params |= reader.headers("http")
-    body = fields.get("body")
-    if body is not None:
-        walk_text(body, lambda text: reader.remember(text, "body", computed=False))
-        params["body"] = plain(body)
-    return {**params, **reader.duration("expires")}
-
-
-def _fixed_host(url: str) -> bool:
-    """Whether no profile can choose the host, which would be a way to send anything anywhere. No passwords either."""
-    try:
-        parts = urlsplit(url.split("{{")[0].split("{%")[0])
-    except ValueError:
-        return False
-    whole = "{" not in url or parts.path.startswith("/") or bool(parts.query)
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None and whole
-
-
-def _update_profile(reader: _Reader) -> dict[str, Any]:
+def _update_profile(reader: ActionReader) -> dict[str, Any]:
     fields = reader.fields
     params: dict[str, Any] = {}
     if not fields.values.keys() & {"set", "unset", "increment"}:
@@ -156,7 +53,7 @@ def _update_profile(reader: _Reader) -> dict[str, Any]:
     return params
 
 
-def _writable(reader: _Reader, node: Node, key: str) -> bool:
+def _writable(reader: ActionReader, node: Node, key: str) -> bool:
     what = reader.fields.what
     if not isinstance(node, Text) or not _ATTRIBUTE.fullmatch(node.written):
         reader.fields.problems.error(node.at, f"{what}: {key} expected the name of a profile attribute, got {kind_of(node)}")
@@ -175,13 +72,57 @@ def _amount(node: Node) -> bool:
     return isinstance(node.value, int | float) or (isinstance(node.value, str) and bool(_LONE.fullmatch(node.value.strip())))
 
 
-def _segment(reader: _Reader) -> dict[str, Any]:
+def _segment(reader: ActionReader) -> dict[str, Any]:
     reader.fields.need("segment", "lapsed")
-    segment = reader.fields.identifier("segment", "segment id") if "segment" in reader.fields.values else None
+    segment = reader.reading.segment(reader.fields, "segment", changed=True) if "segment" in reader.fields.values else None
     return {"segment": segment} if segment else {}
 
 
-def _create_task(reader: _Reader) -> dict[str, Any]:
+def _payload(reader: ActionReader) -> tuple[dict[str, Any], tuple[tuple[str, Place], ...]]:
+    """{payload: {key: value}} with texts computed in SQL, and where its keys stand."""
+    fields = reader.fields
+    node = fields.mapping("payload")
+    payload: dict[str, Any] = {}
+    places: list[tuple[str, Place]] = []
+    for key, value in node.items if node else ():
+        if not _KEY.fullmatch(key.written):
+            fields.problems.error(key.at, f"{fields.what}: payload expected a name of letters, digits and _, got {kind_of(key)}")
+        elif isinstance(value, Text) and value.value is None:
+            fields.problems.error(value.at, f"{fields.what}: payload '{key.written}' is empty; give it a value or take it out")
+        else:
+            walk_text(value, lambda text, label=f"payload.{key.written}": reader.remember(text, label, computed=True))  # type: ignore[misc]
+            payload[key.written] = plain(value)
+            places.append((key.written, key.at))
+    return ({"payload": payload} if payload else {}), tuple(places)
+
+
+def _emit_event(reader: ActionReader) -> dict[str, Any]:
+    fields = reader.fields
+    node = fields.need("type", "cart_saved")
+    payload, places = _payload(reader)
+    if node is None:
+        return {}
+    if not isinstance(node, Text) or not isinstance(node.value, str) or not 0 < len(node.value) <= 128 or node.value != node.value.strip():
+        fields.wrong("type", "an event type of 1 to 128 characters, such as cart_saved")
+        return {}
+    reader.reading.emitted.append(Emitted(node.at, node.value, f"{fields.what}: 'type'", places))
+    return {"type": node.value, **payload}
+
+
+def _other_workflow(reader: ActionReader) -> dict[str, Any]:
+    fields = reader.fields
+    fields.need("workflow", "welcome")
+    workflow_id = fields.identifier("workflow", "workflow id") if "workflow" in fields.values else None
+    payload, places = _payload(reader) if "payload" in fields.allowed else ({}, ())
+    if workflow_id is None:
+        return {}
+    action = fields.what.rpartition(" ")[2]
+    keys = tuple(key for key, _ in places)
+    reader.reading.workflows.append(WorkflowName(fields.place("workflow"), workflow_id, fields.what, action, keys))
+    return {"workflow": workflow_id, **payload}
+
+
+def _create_task(reader: ActionReader) -> dict[str, Any]:
     return {
         **reader.text("title", needed="Call the customer", computed=True),
         **reader.text("assignee", computed=True),
@@ -191,15 +132,25 @@ def _create_task(reader: _Reader) -> dict[str, Any]:
 
 
 # kind -> its own keys and its reader
-_KINDS: dict[str, tuple[tuple[str, ...], Callable[[_Reader], dict[str, Any]]]] = {
-    "send_email": (("template", "subject", "from", "reply_to", "headers", "expires"), _send_email),
-    "send_sms": (("text", "template", "expires"), _send_sms),
-    "send_push": (("title", "text", "expires"), _send_push),
-    "webhook_call": (("url", "method", "headers", "body", "expires"), _webhook_call),
+_KINDS: dict[str, tuple[tuple[str, ...], Callable[[ActionReader], dict[str, Any]]]] = {
+    "send_email": (("template", "subject", "from", "reply_to", "headers", "expires"), read_messages.send_email),
+    "send_sms": (("text", "template", "expires"), read_messages.send_sms),
+    "send_push": (("title", "text", "expires"), read_messages.send_push),
+    "webhook_call": (("url", "method", "headers", "body", "expires"), read_messages.webhook_call),
     "update_profile": (("set", "unset", "increment"), _update_profile),
     "add_to_segment": (("segment",), _segment),
     "remove_from_segment": (("segment",), _segment),
     "create_task": (("title", "assignee", "due", "body"), _create_task),
+    "emit_event": (("type", "payload"), _emit_event),
+    "start_workflow": (("workflow", "payload"), _other_workflow),
+    "exit_workflow": (("workflow",), _other_workflow),
+}
+# kinds that may be written as `kind: ID` -> the key that the id stands for
+_SHORT = {"add_to_segment": "segment", "remove_from_segment": "segment", "start_workflow": "workflow", "exit_workflow": "workflow"}
+_NOT_YET = {
+    "send": "send_email, send_sms or send_push",
+    "send_in_app": "send_push or send_email",
+    "send_direct_mail": "create_task or webhook_call",
 }
 
 
@@ -236,19 +187,22 @@ def _action(item: Node, step: Fields, step_id: str, reading: Reading) -> Action 
         return None
     key, value = item.items[0]
     kind = key.written
+    if kind in _NOT_YET:
+        problems.error(key.at, f"{step.what}: '{kind}' is not in this version of the language; until it is, use {_NOT_YET[kind]}")
+        return None
     if kind not in _KINDS:
         problems.error(key.at, f"{step.what}: unknown action '{kind}'.{nearest(kind, _KINDS)} Allowed here: {', '.join(_KINDS)}")
         return None
     own_keys, read = _KINDS[kind]
-    if kind.endswith("_segment") and isinstance(value, Text):
-        value = Map(value.at, ((Text(key.at, "segment", "segment", plain=True), value),), flow=False)
+    if kind in _SHORT and isinstance(value, Text):
+        value = Map(value.at, ((Text(key.at, _SHORT[kind], _SHORT[kind], plain=True), value),), flow=False)
     fields = Fields.of(value, f"{step.what}: {kind}", (*own_keys, *_COMMON), problems)
     if fields is None:
         return None
     before = problems.errors
     action_id = fields.identifier("id", "action id") if "id" in fields.values else kind
     name, when = fields.text("name"), reading.expression(fields, "when", "step", step_id)
-    params = read(_Reader(fields, step_id, reading))
+    params = read(ActionReader(fields, step_id, reading))
     if action_id is None or problems.errors > before:
         return None
     return Action.model_validate({"kind": kind, "id": action_id, "name": name, "when": when, "params": params})

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from email.utils import parseaddr
-from functools import lru_cache
 from typing import Any, get_args
-from zoneinfo import available_timezones
 
-from journey_pipelines.expressions import analyse
 from journey_pipelines.expressions import names as language
 from journey_pipelines.expressions.durations import Duration
-from journey_pipelines.expressions.errors import did_you_mean
-from journey_pipelines.workflows.check_names import place_in
+from journey_pipelines.workflows import times
+from journey_pipelines.workflows.check_expressions import check_expression
+from journey_pipelines.workflows.events import RESERVED_PREFIXES
 from journey_pipelines.workflows.fields import Fields, kind_of, plain
+from journey_pipelines.workflows.known import Known
 from journey_pipelines.workflows.problems import Problems, nearest, one_of
 from journey_pipelines.workflows.project import (
-    RESERVED_PREFIXES,
     AttributeType,
+    Breaker,
     Catalogue,
     Expires,
     FieldType,
@@ -26,6 +26,7 @@ from journey_pipelines.workflows.project import (
     Retry,
     Sender,
 )
+from journey_pipelines.workflows.reading import Reading
 from journey_pipelines.workflows.yaml_nodes import Map, Node, Text
 
 # Delivery's defaults: a day is a day of the clock, three attempts with a pause that doubles
@@ -39,61 +40,48 @@ def default_policies() -> Policies:
     return Policies(expires=DEFAULT_EXPIRES, retry=DEFAULT_RETRY)
 
 
-@lru_cache(maxsize=1)
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-def read_policies(node: Node, catalogue: Catalogue, problems: Problems) -> Policies:
-    """What is wrong stays at its default, and is said."""
-    fields = Fields.of(node, "policies", ("consent", "zone", "expires", "brand", "sender", "retry"), problems)
+def read_policies(node: Node, known: Known, problems: Problems) -> Policies:
+    """What is wrong stays at its default, and is said. `known`: all but the brand, which stands here."""
+    fields = Fields.of(node, "policies", ("consent", "zone", "expires", "brand", "sender", "retry", "breaker"), problems)
     if fields is None:
         return default_policies()
+    brand = _brand(fields, problems)
     return Policies.model_validate(
         {
-            "consent": _consent(fields, catalogue, problems),
-            "zone": _zone(fields),
+            "consent": _consent(fields, replace(known, brand=brand), problems),
+            "zone": fields.parsed("zone", times.zone_name, "the name of a time zone, such as Europe/Berlin") or "UTC",
             "expires": _expires(fields, problems),
-            "brand": _brand(fields, problems),
+            "brand": brand,
+            "breaker": _breaker(fields, problems),
             "sender": _sender(fields, problems),
             "retry": _retry(fields, problems),
         }
     )
 
 
-def _consent(fields: Fields, catalogue: Catalogue, problems: Problems) -> dict[str, str]:
+def _consent(fields: Fields, known: Known, problems: Problems) -> dict[str, str]:
     node = fields.mapping("consent")
     if node is None:
         return {}
     consent = Fields(node, "consent", ("email", "sms", "push"), problems)
-    rules: dict[str, str] = {}
-    for channel in consent.values:
-        value = consent.get(channel)
-        if not isinstance(value, Text):
-            if value is not None:
-                consent.wrong(channel, "an expression such as `customer.subscription_status == 'active'`")
-            continue
-        text = value.written.strip().lower() if isinstance(value.value, bool) else value.written.strip()
-        found = analyse(text, catalogue.attributes or None)
-        for error in found.errors:
-            problems.error(place_in(value, error), f"consent.{channel}: {error.message}")
-        for root in sorted(found.names & {"event", "arrived", "journey"}):
-            problems.error(value.at, f"consent.{channel}: '{root}' is not known here; consent is asked about `customer` alone")
-        for function in sorted(found.functions & language.ENGAGEMENT.keys()):
-            problems.error(value.at, f"consent.{channel}: {function}() asks about messages of a journey, and there is none here")
-        rules[channel] = text
+    reading = Reading(problems)
+    rules = {channel: text for channel in consent.values if (text := reading.expression(consent, channel, "consent"))}
+    for expression in reading.expressions:
+        check_expression(expression.node, expression.text, expression.label, "consent", known, problems)
     return rules
 
 
-def _zone(fields: Fields) -> str:
-    node = fields.get("zone")
+def _breaker(fields: Fields, problems: Problems) -> Breaker:
+    node = fields.mapping("breaker")
     if node is None:
-        return "UTC"
-    if isinstance(node, Text) and node.written in _zones():
-        return node.written
-    near = did_you_mean(node.written, _zones()) if isinstance(node, Text) else ""
-    fields.problems.error(node.at, f"policies: 'zone' expected the name of a time zone, such as Europe/Berlin, got {kind_of(node)}.{near}")
-    return "UTC"
+        return Breaker()
+    breaker = Fields(node, "breaker", ("factor", "minimum"), problems)
+    factor, value = Breaker().factor, breaker.get("factor")
+    if isinstance(value, Text) and isinstance(value.value, int | float) and not isinstance(value.value, bool) and 1 < value.value <= 1e6:
+        factor = float(value.value)
+    elif value is not None:
+        breaker.wrong("factor", "a number above 1")
+    return Breaker(factor=factor, minimum=breaker.integer("minimum", 1, 1_000_000_000) or Breaker().minimum)
 
 
 def _expires(fields: Fields, problems: Problems) -> Expires:

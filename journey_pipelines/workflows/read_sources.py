@@ -55,6 +55,12 @@ def _source(fields: Fields, catalogue: Catalogue, problems: Problems) -> EventSo
     return EventSource.model_validate(values) if problems.errors == before else None
 
 
+def read_table(fields: Fields) -> tuple[str | None, str | None]:
+    """`table` and `column` (default customer_id) of a mapping that names whose customers it means."""
+    column = _column(fields, fields.values["column"], "column") if "column" in fields.values else "customer_id"
+    return _table(fields), column
+
+
 def _table(fields: Fields) -> str | None:
     if fields.need("table", "shop.orders") is None:
         return None

@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from journey_pipelines.expressions.durations import Duration
+from journey_pipelines.workflows import times
 from journey_pipelines.workflows.fields import Fields, kind_of
-from journey_pipelines.workflows.model import ID_PATTERN, Entry, EventTrigger, ExitRule, Goal, Reentry
-from journey_pipelines.workflows.problems import one_of
+from journey_pipelines.workflows.model import Entry, Limits, Reentry, Runs, SegmentTrigger, Trigger
+from journey_pipelines.workflows.read_rules import read_exit, read_goal
 from journey_pipelines.workflows.read_steps import read_steps
+from journey_pipelines.workflows.read_triggers import read_triggers
 from journey_pipelines.workflows.reading import Reading
-from journey_pipelines.workflows.yaml_nodes import Map, Node, Seq, Text
+from journey_pipelines.workflows.yaml_nodes import Map, Node, Text
 
 DEFAULT_LATENESS = Duration.parse("1 day")
 _REENTRY = {"never": "never", "after exit": "after_exit", "always": "always"}
 _KEYS = (
-    "workflow",
-    "name",
-    "description",
-    "owner",
-    "tags",
-    "status",
-    "priority",
-    "category",
-    "topic",
-    "triggers",
-    "entry",
-    "hold_out",
-    "goal",
-    "exit",
-    "steps",
-)
+    "workflow", "name", "description", "owner", "tags", "status", "priority", "category", "topic", "runs", "limits", "in_flight",
+    "on_resume", "max_age", "triggers", "entry", "hold_out", "goal", "exit", "steps",
+)  # fmt: skip
 
 
-def read_workflow(node: Node, folder: str, reading: Reading) -> dict[str, Any] | None:
-    """The arguments of `Workflow` without `steps` (those are in `reading.steps`), or None where the file holds no mapping."""
+def read_workflow(node: Node, folder: str, zone: str, reading: Reading) -> dict[str, Any] | None:
+    """The arguments of `Workflow` without `steps` (those are in `reading.steps`), or None where the file holds no mapping.
+
+    `zone`: of the policies, in which days of `runs` begin and schedules tick that name none.
+    """
     fields = Fields.of(node, "workflow", _KEYS, reading.problems)
     if fields is None:
         return None
@@ -53,17 +44,28 @@ def read_workflow(node: Node, folder: str, reading: Reading) -> dict[str, Any] |
         "description": fields.text("description", one_line=False),
         "owner": fields.text("owner"),
         "tags": _tags(fields),
-        "status": fields.choice("status", ("draft", "active", "archived"), "active"),
+        "status": fields.choice("status", ("draft", "active", "paused", "archived"), "active"),
         "priority": fields.integer("priority", -1000, 1000) or 0,
         "category": fields.choice("category", ("marketing", "transactional"), "marketing"),
         "topic": topic,
-        "triggers": _triggers(fields, reading),
-        "entry": _entry(fields, reading),
-        "hold_out": fields.percentage("hold_out") or 0.0,
-        "goal": _goal(fields, reading),
+        "runs": _runs(fields, zone),
+        "limits": _limits(fields),
+        "in_flight": fields.choice("in_flight", ("stay", "exit"), "stay"),
+        "on_resume": fields.choice("on_resume", ("reschedule", "skip"), "reschedule"),
+        "max_age": fields.duration("max_age", elapsed=True),
+        "triggers": read_triggers(fields, folder, zone, reading),
     }
-    values["exit"] = _exit(fields, reading, has_goal="goal" in fields.values)
+    values |= {
+        "entry": _entry(fields, values["triggers"], reading),
+        "hold_out": fields.percentage("hold_out") or 0.0,
+        "goal": read_goal(fields, reading),
+        "exit": read_exit(fields, reading),
+    }
     read_steps(fields, reading)
+    if "goal" not in fields.values:
+        reading.problems.warn(fields.at, "no goal: reports cannot say what the workflow achieves; write `goal: {event: purchase}`")
+    if "exit" not in fields.values:
+        reading.problems.warn(fields.at, "no exit: a customer who did what you wanted still gets every message; write `exit: [goal]`")
     return values
 
 
@@ -77,52 +79,52 @@ def _tags(fields: Fields) -> tuple[str, ...]:
     return tuple(tags)
 
 
-def _triggers(fields: Fields, reading: Reading) -> tuple[EventTrigger, ...]:
-    if fields.need("triggers", "- event: user_registered") is None:
-        return ()
-    items = fields.items("triggers", "- event: user_registered")
-    if not items and isinstance(fields.values["triggers"], Seq):
-        reading.problems.error(fields.place("triggers"), "workflow: no trigger, so nobody can enter; write `- event: TYPE`")
-    triggers: list[EventTrigger] = []
-    seen: dict[str, int] = {}
-    for item in items:
-        trigger = Fields.of(item, "trigger", ("id", "name", "event", "when", "active"), reading.problems)
-        if trigger is None:
-            continue
-        event = reading.event(trigger.need("event", "user_registered"), trigger, "event", "entry")
-        when = reading.expression(trigger, "when", "entry")
-        trigger_id = trigger.identifier("id", "trigger id") if "id" in trigger.values else _id_from(event or "")
-        name, active = trigger.text("name"), trigger.boolean("active", True)
-        if event is None or trigger_id is None:
-            continue
-        if trigger_id in seen:
-            reading.problems.error(
-                trigger.at,
-                f"trigger: the id '{trigger_id}' is that of the trigger in line {seen[trigger_id]} too; give each an `id` of its own",
-            )
-            continue
-        seen[trigger_id] = trigger.at.line
-        triggers.append(EventTrigger(id=trigger_id, event=event, when=when, active=active, name=name))
-    return tuple(triggers)
+def _runs(fields: Fields, zone: str) -> Runs | None:
+    """Days and minutes in the policies' zone; a day `until` is meant with all of it."""
+    node = fields.get("runs")
+    runs = Fields.of(node, "runs", ("from", "until"), fields.problems) if node is not None else None
+    if runs is None:
+        return None
+    if not runs.values:
+        fields.problems.error(runs.at, "runs: expected from or until, got neither; write `runs: {until: 2026-12-31}` or take it out")
+        return None
+    example = "a day such as 2026-11-27, or a day and a time"
+    start = runs.parsed("from", lambda text: times.start_of(text, zone), example)
+    until = runs.parsed("until", lambda text: times.end_of(text, zone), example)
+    if start and until and until <= start:
+        fields.problems.error(runs.place("until"), "runs: 'until' is not after 'from', so nobody could ever enter; give it a later day")
+    return Runs(start=start, until=until)
 
 
-def _id_from(event: str) -> str:
-    """A trigger's default id: its event type in the letters of an id."""
-    word = re.sub(r"[^a-z0-9_]+", "_", event.lower()).strip("_")[:60]
-    return word if re.match(ID_PATTERN, word) else f"t_{word}"
-
-
-def _entry(fields: Fields, reading: Reading) -> Entry:
-    node = fields.get("entry")
-    entry = (
-        Fields.of(node, "entry", ("when", "key", "reentry", "while_active", "max_lateness"), reading.problems) if node is not None else None
+def _limits(fields: Fields) -> Limits | None:
+    node = fields.get("limits")
+    limits = Fields.of(node, "limits", ("in_flight", "entries", "sends"), fields.problems) if node is not None else None
+    if limits is None:
+        return None
+    if not limits.values:
+        fields.problems.error(limits.at, "limits: expected in_flight, entries or sends, got none; write `limits: {in_flight: 1000}`")
+    return Limits(
+        in_flight=limits.integer("in_flight", 1, 1_000_000_000),
+        entries=limits.parsed("entries", times.rate, "how many in which time, such as 5000/hour"),
+        sends=limits.parsed("sends", times.rate, "how many in which time, such as 2000/minute"),
     )
+
+
+def _entry(fields: Fields, triggers: tuple[Trigger, ...], reading: Reading) -> Entry:
+    node = fields.get("entry")
+    keys = ("when", "key", "reentry", "while_active", "max_lateness", "existing")
+    entry = Fields.of(node, "entry", keys, reading.problems) if node is not None else None
     if entry is None:
         return Entry(max_lateness=DEFAULT_LATENESS)
     reentry, while_active = _reentry(entry, reading), entry.choice("while_active", ("ignore", "refresh", "restart"), "ignore")
     if reentry.policy == "always" and while_active != "ignore":
         message = f"entry: 'while_active: {while_active}' never comes to pass: `reentry: always` starts a second journey; take one out"
         reading.problems.error(entry.place("while_active"), message)
+    if "existing" in entry.values and not any(isinstance(trigger, SegmentTrigger) and trigger.on == "enter" for trigger in triggers):
+        reading.problems.error(
+            entry.place("existing"),
+            "entry: 'existing' is about those who are in a segment already, and no trigger is one: write `- segment: ID`, or take it out",
+        )
     return Entry.model_validate(
         {
             "when": reading.expression(entry, "when", "entry"),
@@ -130,6 +132,7 @@ def _entry(fields: Fields, reading: Reading) -> Entry:
             "reentry": reentry,
             "while_active": while_active,
             "max_lateness": entry.duration("max_lateness", elapsed=True) or DEFAULT_LATENESS,
+            "existing": entry.choice("existing", ("ignore", "enter"), "ignore"),
         }
     )
 
@@ -147,40 +150,3 @@ def _reentry(entry: Fields, reading: Reading) -> Reentry:
     of = fields.choice("of", ("exit", "entry"), "exit")
     most = fields.integer("max", 1, 1_000_000)
     return Reentry.model_validate({"policy": "after", "after": after, "of": of, "max": most}) if after else Reentry()
-
-
-def _goal(fields: Fields, reading: Reading) -> Goal | None:
-    node = fields.get("goal")
-    goal = Fields.of(node, "goal", ("event", "match", "when", "value", "within"), reading.problems) if node is not None else None
-    if goal is None:
-        return None
-    event = reading.event(goal.need("event", "purchase"), goal, "event", "rule")
-    match, when = goal.payload_key("match"), reading.expression(goal, "when", "rule")
-    value, within = reading.expression(goal, "value", "rule"), goal.duration("within", elapsed=True)
-    return Goal(event=event, match=match, when=when, value=value, within=within) if event else None
-
-
-def _exit(fields: Fields, reading: Reading, *, has_goal: bool) -> tuple[ExitRule, ...]:
-    rules: list[ExitRule] = []
-    keys = ("event", "match", "when")
-    for item in fields.items("exit", "- goal"):
-        if isinstance(item, Text):
-            if item.written != "goal":
-                reading.problems.error(item.at, f"exit: expected `goal` or a mapping with {one_of(keys)}, got {kind_of(item)}")
-            elif not has_goal:
-                reading.problems.error(
-                    item.at, "exit: 'goal' is named and the workflow has none; write `goal: {event: purchase}` or take it out"
-                )
-            elif any(rule.goal for rule in rules):
-                reading.problems.error(item.at, "exit: 'goal' is named twice; keep one")
-            else:
-                rules.append(ExitRule(goal=True))
-            continue
-        rule = Fields.of(item, "exit", keys, reading.problems)
-        if rule is None:
-            continue
-        event = reading.event(rule.need("event", "unsubscribed"), rule, "event", "rule")
-        match, when = rule.payload_key("match"), reading.expression(rule, "when", "rule")
-        if event:
-            rules.append(ExitRule(event=event, match=match, when=when))
-    return tuple(rules)

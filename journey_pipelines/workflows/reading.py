@@ -6,12 +6,17 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from journey_pipelines.workflows.fields import Fields, kind_of
-from journey_pipelines.workflows.model import Action, Next, Position, Wait
+from journey_pipelines.workflows.model import Action, DateWait, Next, Position, Wait
 from journey_pipelines.workflows.problems import Place, Problems
 from journey_pipelines.workflows.yaml_nodes import Node, Text
 
-# entry: there is no journey yet; rule: goal and exit; wait; step: conditions and texts of what a step does, and its next
-Role = Literal["entry", "rule", "wait", "step"]
+# Where an expression stands, which says what it may name. entry: a trigger's or the entry's, there is no journey yet; audience: of a
+# schedule; anchor: the date of a trigger; condition: of a trigger or a segment; consent: of the policies; rule: a goal or an exit that
+# looks at an event; state: one that is a condition; due: the date of a wait; wait; step: what a step's actions and its next ask.
+Role = Literal["entry", "audience", "anchor", "condition", "consent", "rule", "state", "due", "wait", "step"]
+
+# What `past` may say beside a step or `end`
+PAST_WORDS = ("continue", "skip")
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ class Expression:
     text: str
     label: str
     role: Role
+    key: str
     step: str | None = None
     is_next: bool = False
 
@@ -49,18 +55,53 @@ class TemplateFile:
 
 @dataclass(frozen=True)
 class EventName:
-    """An event type with the place and the role it stands in."""
+    """An event type with the place and the role it stands in; `written` by an author, else the one that a form stands for."""
 
     at: Place
     type: str
     label: str
     role: Role
     step: str | None = None
+    written: bool = True
+
+
+@dataclass(frozen=True)
+class SegmentName:
+    """A segment named by its id; `changed`: a step adds to it or removes from it."""
+
+    at: Place
+    id: str
+    label: str
+    changed: bool = False
+
+
+@dataclass(frozen=True)
+class WorkflowName:
+    """A workflow named by an action of the kind `action`; `payload` holds the keys that it gives."""
+
+    at: Place
+    id: str
+    label: str
+    action: str
+    payload: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """An event that a step writes, with the places of its payload's keys."""
+
+    at: Place
+    type: str
+    label: str
+    keys: tuple[tuple[str, Place], ...]
 
 
 @dataclass
 class ReadStep:
-    """A step as written: its way on is not resolved yet (`next` None = absent)."""
+    """A step as written: its way on is not resolved yet (`next` None = absent).
+
+    next_places, wait_places: the steps that `next` and the wait's `missing` and `past` name -> where. caps: where a `max_visits` stands.
+    """
 
     id: str
     at: Place
@@ -69,8 +110,18 @@ class ReadStep:
     wait: Wait | None
     do: tuple[Action, ...]
     next: Next | None
+    wrong_wait: bool
     wrong_next: bool
     next_places: dict[str, Place]
+    wait_places: dict[str, Place] = field(default_factory=dict)
+    caps: dict[tuple[str, str], Place] = field(default_factory=dict)
+
+    @property
+    def wait_targets(self) -> list[str]:
+        """Where a date that is missing or gone by may lead."""
+        if not isinstance(self.wait, DateWait):
+            return []
+        return [self.wait.missing, *([self.wait.past] if self.wait.past not in PAST_WORDS else [])]
 
 
 @dataclass
@@ -84,6 +135,11 @@ class Reading:
     events: list[EventName] = field(default_factory=list)
     steps: list[ReadStep] = field(default_factory=list)
     attributes_written: list[tuple[Place, str, str]] = field(default_factory=list)
+    segments: list[SegmentName] = field(default_factory=list)
+    workflows: list[WorkflowName] = field(default_factory=list)
+    emitted: list[Emitted] = field(default_factory=list)
+    # payload keys that a manual trigger may be given
+    manual_fields: set[str] = field(default_factory=set)
 
     def expression(self, fields: Fields, key: str, role: Role, step: str | None = None, *, is_next: bool = False) -> str | None:
         """Read an expression; a number or true is its own text."""
@@ -100,7 +156,7 @@ class Reading:
             return None
         if isinstance(node.value, bool):
             text = text.lower()
-        self.expressions.append(Expression(node, text, f"{fields.what}: '{key}'", role, step, is_next))
+        self.expressions.append(Expression(node, text, f"{fields.what}: '{key}'", role, key, step, is_next))
         return text
 
     def event(self, node: Node | None, fields: Fields, key: str, role: Role, step: str | None = None) -> str | None:
@@ -114,3 +170,14 @@ class Reading:
             node.at, f"{fields.what}: '{key}' expected an event type of 1 to 128 characters, such as purchase, got {kind_of(node)}"
         )
         return None
+
+    def stands_for(self, event_type: str, at: Place, role: Role) -> None:
+        """A form that is an event in the end: its payload's keys are what expressions beside it may name."""
+        self.events.append(EventName(at, event_type, "", role, written=False))
+
+    def segment(self, fields: Fields, key: str, *, changed: bool = False) -> str | None:
+        """Read a segment's id."""
+        segment_id = fields.identifier(key, "segment id")
+        if segment_id is not None:
+            self.segments.append(SegmentName(fields.place(key), segment_id, f"{fields.what}: '{key}'", changed))
+        return segment_id

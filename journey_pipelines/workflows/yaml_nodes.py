@@ -91,6 +91,10 @@ def parse_yaml(text: str, file: Path, problems: Problems, *, may_be_empty: bool 
     try:
         documents = list(yaml.compose_all(text))
     except MarkedYAMLError as error:
+        if error.context_mark and ("<stream end>" in str(error.problem) or "end of stream" in str(error.problem)):
+            opened = Place(file, error.context_mark.line + 1, error.context_mark.column + 1)
+            problems.error(opened, "not YAML: what is opened here is never closed; give it its }, ] or quote")
+            return None
         mark = error.problem_mark or error.context_mark
         at = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
         problems.error(at, f"not YAML: {_one_line(error.problem or error.context or str(error))}{_yaml_hint(error, text)}")

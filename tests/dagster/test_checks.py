@@ -33,7 +33,7 @@ def outcome(run: Run) -> dict[str, dict[str, int]]:
     result = run("check_journeys")
     assert result.success
     evaluations = result.get_asset_check_evaluations()
-    assert len(evaluations) == 4
+    assert len(evaluations) == 5
     return {e.check_name: {k: v.value for k, v in e.metadata.items() if v.value} for e in evaluations if not e.passed}
 
 
@@ -95,3 +95,28 @@ def test_lateness_is_real_time_whatever_the_clocks_rate(
     # six minutes: at 600x less than a second ago
     plant(db, JOURNEY.format(step="'later'", due=LATE))
     assert outcome(run) == late
+
+
+def test_what_an_operator_holds_is_not_late(deployed: None, run: Run, db: sa.Engine) -> None:
+    hold = (
+        "INSERT INTO journeys.operator_holds (workflow_id, what, why, held_by, held_at) "
+        "VALUES ({}, 'dispatch', 'odd', 'ann', journeys.clock_now())"
+    )
+    late = (JOURNEY.format(step="'later'", due=LATER), MESSAGE.format(due=LATE, state="planned", receipt="NULL"))
+    plant(db, *late)
+    assert outcome(run) == {"nothing_overdue": {"messages": 1}}
+    plant(db, hold.format("'hello'"))
+    assert outcome(run) == {}
+    plant(db, "DELETE FROM journeys.operator_holds", hold.format("NULL"))
+    assert outcome(run) == {}
+
+
+def test_an_open_breaker_fails_its_check_until_it_is_released(deployed: None, run: Run, db: sa.Engine) -> None:
+    plant(
+        db,
+        "INSERT INTO journeys.operator_holds (workflow_id, what, why, held_by, held_at) "
+        "VALUES ('hello', 'dispatch', '1,487 entered within an hour', 'breaker', journeys.clock_now())",
+    )
+    assert outcome(run) == {"breaker_closed": {"workflows": 1}}
+    plant(db, "UPDATE journeys.operator_holds SET released_at = held_at, released_by = 'ann'")
+    assert outcome(run) == {}

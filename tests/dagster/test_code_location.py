@@ -39,10 +39,13 @@ def shape(fresh_interpreter: Callable[..., Any]) -> dict[str, Any]:
 
 
 def test_its_shape(shape: dict[str, Any]) -> None:
-    assert shape["jobs"] == ["check_journeys", "deploy_workflows", "dispatch_messages", "drain_journeys", "report_journeys", "retire_runs"]
+    assert shape["jobs"] == [
+        "check_journeys", "deploy_workflows", "dispatch_messages", "drain_journeys", "enter_journeys", "report_journeys", "retire_runs",
+    ]  # fmt: skip
     assert shape["sensors"] == {
         "due_journeys_doorbell": "drain_journeys",
         "inbox_doorbell": "drain_journeys",
+        "moments_doorbell": "drain_journeys",
         "outbox_doorbell": "dispatch_messages",
         "segment_changes_doorbell": "drain_journeys",
         "sources_doorbell": "drain_journeys",
@@ -70,6 +73,7 @@ def test_its_shape(shape: dict[str, Any]) -> None:
     assert shape["checks"] == [
         "journeys/journey_advancements:nothing_overdue",
         "journeys/journey_advancements:nothing_stuck",
+        "journeys/journey_entries:breaker_closed",
         "journeys/journey_entries:no_duplicate_entries",
         "journeys/messages:no_duplicate_messages",
         "journeys/project:reads_without_errors",

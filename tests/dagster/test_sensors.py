@@ -21,12 +21,16 @@ DRAIN = "drain_journeys"
 SENSORS = {
     "inbox_doorbell": DRAIN,
     "segment_changes_doorbell": DRAIN,
+    "moments_doorbell": DRAIN,
     "due_journeys_doorbell": DRAIN,
     "outbox_doorbell": "dispatch_messages",
 }
 BACKLOGS = {
     "inbox_doorbell": "INSERT INTO journeys.event_inbox (customer_id, type) VALUES ('ann', 'user_registered')",
     "segment_changes_doorbell": "INSERT INTO journeys.segment_changes (segment_id, customer_id, change) VALUES ('vip', 'ann', 'enter')",
+    "moments_doorbell": """
+        INSERT INTO journeys.customer_changes (customer_id, at, received_at, keys)
+        SELECT 'ann', t, t, '{country}' FROM (SELECT journeys.clock_now() AS t) x""",
     "due_journeys_doorbell": """
         INSERT INTO journeys.customer_journeys
                (workflow_id, version, customer_id, shard, trigger_id, step_key, step_uid, at, at_seq, due_at, due_seq,
@@ -44,6 +48,7 @@ LATER = {
     "inbox_doorbell": """
         UPDATE journeys.event_inbox SET occurred_at = occurred_at + interval '1 day', received_at = received_at + interval '1 day'""",
     "segment_changes_doorbell": "UPDATE journeys.segment_changes SET occurred_at = occurred_at + interval '1 day'",
+    "moments_doorbell": "UPDATE journeys.customer_changes SET at = at + interval '1 day'",
     "due_journeys_doorbell": "UPDATE journeys.customer_journeys SET due_at = due_at + interval '1 day'",
     "outbox_doorbell": "UPDATE journeys.messages SET send_after = send_after + interval '1 day'",
 }
@@ -168,6 +173,37 @@ def test_a_send_nobody_came_back_from_rings_the_outbox(definitions: dg.Definitio
     assert isinstance(tick(definitions, instance, "outbox_doorbell"), dg.RunRequest)
 
 
+MOMENTS = {
+    "a condition or a date": """
+        INSERT INTO journeys.customer_moments (customer_id, kind, ref, shard, at) VALUES ('ann', 'watch', '7', 0, {at})""",
+    "a schedule": "UPDATE journeys.deployment SET next_tick_at = {at}",
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS.keys())
+def test_a_moment_rings_from_its_time_on(moment: str, definitions: dg.Definitions, instance: DagsterInstance, db: sa.Engine) -> None:
+    for at, expected in (("journeys.clock_now() + interval '1 hour'", dg.SkipReason), ("journeys.clock_now()", dg.RunRequest)):
+        with db.begin() as conn:
+            conn.exec_driver_sql("TRUNCATE journeys.customer_moments")
+            conn.exec_driver_sql(moment.format(at=at))
+        assert isinstance(tick(definitions, instance, "moments_doorbell"), expected)
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "INSERT INTO journeys.engine_builds (kind, ref, shard) VALUES ('segment', 'vip', 0)",
+        """INSERT INTO journeys.resumptions (workflow_id, from_at, until_at, policy)
+           SELECT 'hello', t, t + interval '1 hour', 'reschedule' FROM (SELECT journeys.clock_now() AS t) x""",
+    ],
+    ids=["a segment to compute", "a released workflow"],
+)
+def test_what_a_deploy_or_a_release_left_rings(left: str, definitions: dg.Definitions, instance: DagsterInstance, db: sa.Engine) -> None:
+    with db.begin() as conn:
+        conn.exec_driver_sql(left)
+    assert isinstance(tick(definitions, instance, "moments_doorbell"), dg.RunRequest)
+
+
 @pytest.mark.parametrize(
     "put_off",
     [
@@ -194,14 +230,20 @@ def test_what_no_dispatch_would_move_does_not_ring(
 
 
 @pytest.mark.parametrize(
-    ("name", "index"),
-    [("inbox_doorbell", "event_inbox_order"), ("due_journeys_doorbell", "customer_journeys_due"), ("outbox_doorbell", "messages_outbox")],
+    ("name", "index", "number"),
+    [
+        ("inbox_doorbell", "event_inbox_order", 0),
+        ("moments_doorbell", "customer_moments_order", 1),
+        ("due_journeys_doorbell", "customer_journeys_due", 0),
+        ("outbox_doorbell", "messages_outbox", 1),
+    ],
 )
-def test_the_question_reads_an_index(name: str, index: str, db: sa.Engine) -> None:
+def test_the_question_reads_an_index(name: str, index: str, number: int, db: sa.Engine) -> None:
     from journey_pipelines.engine import doorbells
 
     ask: Callable[[sa.Connection, datetime], bool] = {
         "inbox_doorbell": doorbells.inbox_waiting,
+        "moments_doorbell": doorbells.moments_waiting,
         "due_journeys_doorbell": doorbells.journeys_due,
         "outbox_doorbell": partial(doorbells.messages_waiting, channels=["email"]),
     }[name]
@@ -211,7 +253,7 @@ def test_the_question_reads_an_index(name: str, index: str, db: sa.Engine) -> No
             conn, "before_cursor_execute", lambda c, cursor, statement, values, context, many: asked.append((statement, values))
         )
         ask(conn, datetime.now(UTC))
-        statement, values = asked[0]
+        statement, values = asked[number]
         conn.execute(sa.text("SET LOCAL enable_seqscan = off"))
         plan = "\n".join(row[0] for row in conn.exec_driver_sql(f"EXPLAIN {statement}", values))
     assert f"using {index} " in plan

@@ -158,6 +158,9 @@ def explain(conn: sa.Connection, sql: str, values: dict[str, Any]) -> Reading:
     return reading
 
 
+TAKE = {"per_shard": 2, "per_customer": 8, "absorb": False, "track": True, "inbox_mark": 0, "change_mark": 0, "moment_mark": 0}
+
+
 def hot_statements(plans: Plans, shards: list[int], uids: dict[str, int]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(name, SQL, parameters) of everything a batch runs, for a hundred rows."""
     given = {
@@ -165,16 +168,20 @@ def hot_statements(plans: Plans, shards: list[int], uids: dict[str, int]) -> Ite
         "high": 2**62, "versions": [1],
     }  # fmt: skip
     fixed: dict[str, dict[str, Any]] = {
-        "rounds": {}, "profiles": {"round": 1, "low": 0, "high": 2**62}, "shards_left": {"shards": shards, "now": NOW},
+        "rounds": {"round": 1, "watched": ["plan"]}, "profiles": {"round": 1, "low": 0, "high": 2**62},
+        "shards_left": {"shards": shards, "now": NOW, "moments_until": NOW}, "moves": {"round": 1, "low": 0, "high": 2**62},
+        "timers_first": {"round": 1, "emitting": [uids["remind"]]},
+        "due_first": {"now": NOW, "low": START, "shards": shards, "row_limit": BATCH, "emitting": []},
         "timers": {"round": 1, "after": False}, "waiting": {"round": 1, "types": ["purchase", "reply", "message.clicked"]},
-        "message_facts": {"now": NOW}, "oldest": {"shard": 3, "now": NOW}, "segments": {"shards": shards, "now": NOW, "row_limit": BATCH},
+        "message_facts": {"now": NOW}, "oldest": {"shard": 3, "now": NOW},
         "due_ids": {"step_uid": uids["remind"], "now": NOW, "shards": shards, "row_limit": BATCH},
     }  # fmt: skip
     for name, values in fixed.items():
         yield name, st.fixed(name), values
     yield "timers, woken too", st.fixed("timers"), {"round": 1, "after": True}
     # two rows a shard: what a batch of 100 takes of 64
-    yield "take", st.fixed("take"), {"now": NOW, "shards": shards, "per_shard": 2, "per_customer": 8}
+    yield "take", st.fixed("take"), TAKE | {"now": NOW, "moments_until": NOW, "shards": shards}
+    yield "absorb", st.fixed("take"), TAKE | {"now": NOW, "moments_until": NOW, "shards": shards, "absorb": True}
     for event_type in ("cart", "purchase", "emptied"):
         for _, entry in plans.entries(event_type):
             for statement in (entry.refresh, entry.restart, entry.enter):

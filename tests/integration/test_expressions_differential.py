@@ -35,6 +35,7 @@ paths = st.sampled_from([
     "customer.country",
     "customer.lifetime_value", "customer.created_at", "customer.plan", "customer.score", "customer.vip", "customer.renewal",
     "customer.seen",
+    "steps.score.status", "steps.score.response", "steps.score.response.grade", "steps.call['outcome']", "steps.never.status",
     "customer.misc", "customer.misc.k", "journey.visit", "journey.entered_at", "brand.name", "brand.vat", "now",
 ])  # fmt: skip
 
@@ -46,11 +47,12 @@ literals = (
 )
 windows = st.lists(
     st.sampled_from(["within='3 days'", "within='36 hours'", "since='entry'", "since='step'", "since=event.t"])
-    | st.sampled_from([r"when='event.n > 1'", r"when='event.x == customer.first_name'", r"when='not event.b and in_segment(\'vip\')'"]),
+    | st.sampled_from([r"when='event.n > 1'", r"when='event.x == customer.first_name'", r"when='not event.b and in_segment(\'vip\')'"])
+    | st.sampled_from([r"when='in_workflow(\'welcome\') or event.n == 1'", r"when='steps.score.status == event.n or not steps.call'"]),
     max_size=2,
     unique_by=lambda text: text.split("=")[0],
 )
-types = st.sampled_from(["purchase", "visit", "message.clicked", "never"]).map(quoted)
+types = st.sampled_from(["purchase", "visit", "message.clicked", "task.done", "never"]).map(quoted)
 lookups = st.one_of(
     st.builds(
         lambda name, kind, window: f"{name}({', '.join([kind, *window])})",
@@ -60,7 +62,8 @@ lookups = st.one_of(
     ),
     st.builds(lambda *given: f"event_sum({', '.join([*given[:2], *given[2]])})", types, st.sampled_from(["'n'", "'x'", "'o.k'"]), windows),
     st.sampled_from(["in_segment('vip')", "in_segment('none')", "clicked('remind')", "clicked('offer', 'mail')", "opened('remind')"]),
-    st.sampled_from(["local_hour()", "local_weekday()"]),
+    st.sampled_from(["local_hour()", "local_weekday()", "in_workflow('welcome')", "in_workflow('none')"]),
+    st.sampled_from(["(steps.score is defined)", "(not steps.call)", "(steps.score.status if steps.score else 'none')"]),
 )
 
 

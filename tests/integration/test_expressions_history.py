@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from expression_rows import journey_of
 from sqlalchemy.dialects.postgresql import JSONB
 
-from journey_pipelines.expressions import Compiled, EventScope, Scope, compile_condition, compile_text, compile_value
-from journey_pipelines.store.tables import customer_events, customer_profiles
+from journey_pipelines.expressions import Compiled, EventScope, Scope, compile_condition, compile_recheck, compile_text, compile_value
+from journey_pipelines.store.tables import customer_events, customer_journeys, customer_profiles
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 INSTANT = sa.TIMESTAMP(timezone=True)
@@ -123,6 +124,37 @@ def test_what_a_machine_opened_does_not_count(conn: sa.Connection) -> None:
     assert not answer(conn, compile_value("clicked('remind')", scope_at(0.5)))
 
 
+def test_the_result_of_a_step_is_the_last_one_of_this_journey_up_to_here(conn: sa.Connection) -> None:
+    for day, seq, grade in ((1, 1, "A"), (2, 3, "B"), (2, 2, "C"), (4, 4, "D")):
+        add(conn, day, seq, "webhook.answered", {"step": "score", "status": 200, "response": {"grade": grade}}, journey_id=7)
+    add(conn, 2, 9, "webhook.answered", {"step": "score", "response": {"grade": "E"}}, journey_id=8)
+    add(conn, 2, 10, "message.clicked", {"step": "score", "response": {"grade": "F"}}, journey_id=7)
+    add(conn, 3, 11, "task.done", {"step": "call", "outcome": "won", "note": None}, journey_id=7)
+    grades = [
+        answer(conn, compile_value("steps.score.response.grade", scope_at(day, seq)))
+        for day, seq in ((0, 9), (1, 1), (2, 2), (2, 3), (3, 0), (9, 0))
+    ]
+    assert grades == [None, "A", "C", "B", "B", "D"]
+    for text, expected in (
+        ("steps.score", True),
+        ("steps.score.status == 200 and steps['score'].response is defined", True),
+        ("steps.call.outcome == 'won' and steps.call.note is none and steps.call.status is undefined", True),
+        ("not steps.never and steps.never is undefined and steps.never.response.grade != 'A'", True),
+        ("event.s == 'x' and steps.score.response.grade / 0 > 1 or steps.score.response[2147483647]", False),
+        ("has_event('task.done', when='event.outcome and steps.score.response.grade != event.step')", True),
+    ):
+        assert bool(answer(conn, compile_condition(text, scope_at(9)))) is expected, text
+    assert not answer(conn, compile_condition("steps.score", scope_at(0.5)))
+    assert not answer(conn, compile_condition("steps.call", scope_at(3, 10)))
+
+
+def test_in_a_workflow_is_who_has_an_active_journey_of_it(conn: sa.Connection) -> None:
+    for customer, workflow, active in (("a", "welcome", True), ("a", "winback", False), ("b", "winback", True)):
+        conn.execute(sa.insert(customer_journeys).values(journey_of(customer, workflow, active)))
+    assert answer(conn, compile_condition("in_workflow('welcome') and not in_workflow('winback')", scope_at(1)))
+    assert answer(conn, compile_condition("not in_workflow('never') and in_workflow('welcome') is defined", scope_at(1)))
+
+
 def test_the_local_clock_is_the_customers_and_an_unknown_zone_is_missing(conn: sa.Connection) -> None:
     evening = scope_at(0.97)
     assert answer(conn, compile_value("local_hour()", evening)) == 0
@@ -164,15 +196,18 @@ def test_texts_are_missing_as_a_whole_and_lone_expressions_keep_their_type(conn:
         "event.s | date('\\\\\"%%') == '' or event.x | date == '' or 0.00000000000001 / 999999999999999 > event.n",
         "(event.n if event.s == 'x' and 1 / 0 == 1 else 'not a number' | int) > 0",
         "customer.renewal < now and days_until(customer.renewal) / 0 > 1",
+        "steps.score.response[2147483647] / 0 > 1 or steps.score.response.n | int > 1 and in_workflow('x')",
+        "(event.n if event.s == 'y' else 1 / 0) > 0 and has_event('a', within='3 days', when='days_since(event.x / 0) > 1 / 0')",
     ],
 )
 def test_nothing_raises_while_planning_or_running(conn: sa.Connection, text: str) -> None:
     conn.execute(sa.insert(customer_profiles).values(customer_id="a", shard=0, updated_at=START, attributes={"renewal": "infinity"}))
-    compiled = compile_condition(text, scope_at(1))
+    compiled, again = compile_condition(text, scope_at(1)), compile_recheck(text, scope_at(1))
     statement = sa.select(sa.literal(1)).select_from(customer_profiles).where(compiled.sql)
     for empty in (
         statement.where(sa.false()),
         statement,
+        sa.select(*(() if again is None else (again,)), sa.literal(1)).select_from(customer_profiles),
         sa.select(compiled.as_jsonb(), *compiled.values.values()).select_from(customer_profiles),
     ):
         conn.execute(empty).all()
@@ -192,14 +227,26 @@ def test_looks_into_history_use_its_index(conn: sa.Connection) -> None:
             "FROM journeys.customer_events GROUP BY 1, 2"
         )
     )
-    conn.execute(sa.text("ANALYZE journeys.customer_events, journeys.customer_event_stats"))
+    conn.execute(
+        sa.text(
+            "INSERT INTO journeys.customer_journeys (workflow_id, version, customer_id, shard, trigger_id, step_key, step_uid, "
+            " at, at_seq, due_at, due_seq, entered_at, entered_seq) "
+            "SELECT 'welcome', 1, 'c' || n, 0, 't', 's', 1, :start, 1, :start, 1, :start, 1 FROM generate_series(1, 5000) AS n"
+        ),
+        {"start": START},
+    )
+    conn.execute(sa.text("ANALYZE journeys.customer_events, journeys.customer_event_stats, journeys.customer_journeys"))
     customers = sa.select((sa.literal("c") + sa.cast(sa.func.generate_series(1, 100), sa.Text())).label("id")).subquery()
     for text, index in (
         ("has_event('purchase', within='3 days')", "customer_events_history"),
         ("event_count('purchase') > 3", "customer_event_stats_pkey"),
+        ("steps.score.response.grade == 'A'", "customer_events_history"),
+        ("in_workflow('welcome')", "customer_journeys_customer"),
     ):
-        compiled = compile_value(text, scope_at(9, customer_id=customers.c.id))
-        statement = sa.select(customers.c.id, compiled.sql)
+        # for many customers at once the planner may rather read who is in the workflow, which is its good right
+        scope = scope_at(9) if "in_workflow" in text else scope_at(9, customer_id=customers.c.id)
+        again = compile_recheck(text, scope)
+        statement = sa.select(scope.customer_id, compile_value(text, scope).sql, *(() if again is None else (again,)))
         bound = statement.compile(dialect=conn.dialect)
         plan = "\n".join(conn.exec_driver_sql(f"EXPLAIN {bound}", bound.params).scalars())
         assert index in plan

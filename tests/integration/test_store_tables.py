@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from journey_pipelines.store import migrate, report_tables
+from journey_pipelines.store import migrate, moment_tables, report_tables
 from journey_pipelines.store.connect import ensure_database, make_engine
 from journey_pipelines.store.tables import engine_identity, metadata, zone_offsets
 
@@ -23,7 +23,7 @@ def _ours(name: str | None, kind: str, parents: dict[str, str | None]) -> bool:
 
 
 def test_the_tables_are_what_the_migrations_make(db: sa.Engine) -> None:
-    assert report_tables.metadata is metadata
+    assert report_tables.metadata is metadata and moment_tables.metadata is metadata
     with db.connect() as conn:
         options = {"compare_type": True, "include_schemas": True, "include_name": _ours}
         found = compare_metadata(MigrationContext.configure(conn, opts=options), metadata)

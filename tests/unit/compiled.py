@@ -8,13 +8,18 @@ from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import sqlalchemy as sa
+
+from journey_pipelines.compiler.dates import follow_statement, plan_statement
 from journey_pipelines.compiler.entry import entry_statements
-from journey_pipelines.compiler.identity import arrival_uid, step_uid
+from journey_pipelines.compiler.identity import arrival_uid, date_uid, step_uid
+from journey_pipelines.compiler.people import round_people
 from journey_pipelines.compiler.plan import statements
 from journey_pipelines.compiler.statement import Statement
 from journey_pipelines.compiler.step import arrive_statements, step_statements
-from journey_pipelines.engine.policies import message_lives
+from journey_pipelines.engine.policies import surroundings
 from journey_pipelines.workflows.load import Project, load_project
+from journey_pipelines.workflows.model import DateTrigger, DateWait
 
 SHIPPED = Path(__file__).parents[2] / "workflow_defs"
 
@@ -77,6 +82,46 @@ steps:
     next: end
 """
 
+#: every form of wait, ways back, and everything that ends a journey at a step
+EVERY_WAIT = """
+workflow: every_wait
+max_age: 300 days
+triggers:
+  - event: go
+  - {id: birthday, date: customer.birthday, offset: -7 days, at: "09:00", yearly: true}
+  - {id: renewal, date: customer.renews}
+exit:
+  - when: customer.subscription_status == 'cancelled'
+  - when: customer.plan == 'gold' and days_since(customer.created_at) > 400
+steps:
+  - id: morning
+    wait: {after: 1 day, until: "09:00", on: [mon, thu]}
+    do: [{send_sms: {text: Hello}}]
+  - {id: night, wait: {after: 1 month, between: ["22:00", "06:00"], on: weekdays}}
+  - {id: sunday, wait: {on: [sun]}}
+  - id: best
+    wait: {after: 2 hours, best_time: true, within: 24 hours}
+    do:
+      - update_profile: {set: {asked: true}}
+      - add_to_segment: vip
+  - id: dated
+    wait: {date: customer.trial_end, offset: -3 days, at: "10:00", missing: lost, past: skip}
+    do:
+      - send_sms: {text: Hello}
+      - create_task: {title: Call}
+      - emit_event: {type: warned, payload: {total: "{{ event.total }}"}}
+    next: {split: {ask: 50, lost: 50}}
+  - id: ask
+    wait: {for: [webhook.answered, task.done, message.clicked, reply], timeout: 2 days}
+    next:
+      - {when: arrived, to: end}
+      - {else: again}
+  - id: again
+    wait: {date: event.starts_at, past: lost, missing: end}
+    next: {to: ask, max_visits: 3, then: lost}
+  - {id: lost, wait: 1 second, next: end}
+"""
+
 
 @cache
 def shipped() -> Project:
@@ -88,10 +133,11 @@ def shipped() -> Project:
 @cache
 def everything() -> Project:
     with TemporaryDirectory() as folder:
-        place = Path(folder) / "everything"
-        place.mkdir()
-        (place / "workflow.yaml").write_text(EVERYTHING)
-        (place / "hello.html").write_text("<p>{{ event.total }}</p>")
+        for name, text in (("everything", EVERYTHING), ("every_wait", EVERY_WAIT)):
+            place = Path(folder) / name
+            place.mkdir()
+            (place / "workflow.yaml").write_text(text)
+        (Path(folder) / "everything" / "hello.html").write_text("<p>{{ event.total }}</p>")
         project = load_project(folder)
     assert not project.errors, "\n".join(map(str, project.errors))
     return project
@@ -101,7 +147,7 @@ def listed(project: Project, workflow_id: str, version: int = 1) -> list[Stateme
     """What `journeys sql` shows."""
     loaded = project.workflow(workflow_id)
     assert loaded is not None
-    return list(statements(loaded.definition, version, brand=project.policies.brand, expires=message_lives(project.policies)))
+    return list(statements(loaded.definition, version, surroundings(project)))
 
 
 @cache
@@ -109,18 +155,25 @@ def all_statements() -> list[tuple[str, str]]:
     """(name, SQL) of everything the engine may run: every statement of every workflow, claimed by scan and by id, and the fixed files."""
     found = [(path.name, _without_comments(path.read_text())) for path in _fixed_files()]
     for project in (shipped(), everything()):
-        brand, lives = project.policies.brand, message_lives(project.policies)
+        around = surroundings(project)
         for loaded in project.workflows:
             definition = loaded.definition
             found += [(s.name, s.sql) for s in listed(project, definition.workflow.id)]
-            entry = entry_statements(definition, 2, brand)
+            entry = entry_statements(definition, 2, around)
             found += [(s.name, s.sql) for s in (entry.refresh, entry.restart, entry.enter) if s]
             for step in definition.workflow.steps:
-                chosen = step_statements(definition, step, step_uid(definition, step), brand, lives).chosen
+                chosen = step_statements(definition, step, step_uid(definition, step), around).chosen
                 found.append((f"{chosen.name}, by id", chosen.sql))
                 if arrival_uid(definition, step) != step_uid(definition, step):
-                    chosen = arrive_statements(definition, step, arrival_uid(definition, step), brand).chosen
+                    chosen = arrive_statements(definition, step, arrival_uid(definition, step), around).chosen
                     found.append((f"{chosen.name}, by id", chosen.sql))
+                if isinstance(step.wait, DateWait):
+                    follow = follow_statement(definition, step, step_uid(definition, step), around)
+                    found.append((follow.name, follow.sql))
+            for trigger in definition.workflow.triggers:
+                if isinstance(trigger, DateTrigger):
+                    plan = plan_statement(definition, trigger, date_uid(definition, trigger), around, round_people(sa.true()))
+                    found.append((plan.name, plan.sql))
     return found
 
 

@@ -119,6 +119,29 @@ def test_what_is_only_shown_changes_no_uid(definition: Any, change: tuple[str, s
     assert changed(a, b) == set()
 
 
+def test_uids_are_those_of_the_first_release(definition: Any) -> None:
+    """A field added to the language must not change them: journeys parked years ago find their statement."""
+    steps = {name: uid for name, uid in uids(definition()).items() if name not in ("goal", "exit", "entry")}
+    assert steps == {
+        "greet": 3736318326132791634, "settle": 158887223994674216, "settle arrives": 1570145571171823336, "again": 910205612689847084,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "moved"),
+    [
+        # what every step asks is in every step's uid
+        (("tags: [a]", "tags: [a]\nmax_age: 30 days"), {"greet", "settle", "settle arrives", "again"}),
+        (("event: unsubscribed", "when: customer.plan == 'gold'"), {"greet", "settle", "settle arrives", "again", "exit"}),
+        (("wait: 1 hour", "wait: {after: 1 hour, on: [mon]}"), {"greet", "greet arrives"}),
+        (("wait: 1 hour", "wait: {date: customer.day}"), {"greet", "greet arrives"}),
+        (("wait: 2 hours", "wait: {after: 2 hours, best_time: true}"), {"again", "again arrives"}),
+    ],
+)
+def test_what_a_step_asks_more_is_part_of_its_uid(definition: Any, change: tuple[str, str], moved: set[str]) -> None:
+    assert changed(definition(), definition(change)) == moved
+
+
 def looped(definition: Definition, wait: str) -> Definition:
     """`again` goes back to `settle`, which goes to `again`: legal once loops are."""
     document = definition.model_dump(mode="json")
@@ -168,5 +191,8 @@ def test_parts_do_not_run_into_each_other() -> None:
 
 def test_interests_name_every_type_that_has_something_to_do(definition: Any) -> None:
     found = {(row["event_type"], row["kind"]) for row in interest_rows(definition(), current=True)}
-    assert found == {("signup", "entry"), ("reply", "wake"), ("purchase", "goal"), ("purchase", "exit"), ("unsubscribed", "exit")}
+    assert found == {
+        ("signup", "entry"), ("reply", "wake"), ("purchase", "goal"), ("purchase", "exit"), ("unsubscribed", "exit"), ("enter.hello", "entry"),
+        ("exit.hello", "exit"),
+    }  # fmt: skip
     assert ("signup", "entry") not in {(row["event_type"], row["kind"]) for row in interest_rows(definition(), current=False)}

@@ -26,11 +26,12 @@ from journey_pipelines.workflows.load import Project
 from journey_pipelines.workflows.model import ActionKind
 
 ROOT = Path(__file__).parents[2]
-README, LANGUAGE = ROOT / "README.md", ROOT / "docs" / "language.md"
+README = ROOT / "README.md"
+LANGUAGE = [ROOT / "docs" / "language.md", ROOT / "docs" / "language-reference.md"]
 DOCUMENTS = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 WORKFLOW_KEYS = {
-    "workflow", "name", "description", "owner", "tags", "status", "priority", "category", "topic", "triggers", "entry", "hold_out", "goal",
-    "exit", "steps",
+    "workflow", "name", "description", "owner", "tags", "status", "priority", "category", "topic", "runs", "limits", "max_age", "in_flight",
+    "on_resume", "triggers", "entry", "hold_out", "goal", "exit", "steps",
 }  # fmt: skip
 # the parts that a fragment of a workflow leaves out
 PARTS = {
@@ -38,6 +39,11 @@ PARTS = {
     "triggers": "triggers:\n  - event: started\n",
     "steps": "steps:\n  - id: only\n    wait: 1 day\n",
 }
+
+
+# what an example names beside itself
+STATIC = "segment: {}\nstatic: true\n"
+ASKED = "workflow: {}\ntriggers:\n  - manual: true\nsteps:\n  - id: only\n    wait: 1 day\n"
 
 
 class Block(NamedTuple):
@@ -52,13 +58,19 @@ class Block(NamedTuple):
         return f"{self.file.relative_to(ROOT)}:{self.line}"
 
 
-def blocks(file: Path, info: str) -> list[Block]:
-    text = file.read_text(encoding="utf-8")
+def blocks(files: Path | list[Path], info: str) -> list[Block]:
+    """Of one file, or of several in turn."""
+    if isinstance(files, list):
+        return [block for file in files for block in blocks(file, info)]
+    file, text = files, files.read_text(encoding="utf-8")
     found = re.finditer(r"^```(.*)\n((?:.*\n)*?)```$", text, re.MULTILINE)
     return [Block(file, text.count("\n", 0, m.start()) + 1, m[1], m[2]) for m in found if m[1] == info]
 
 
-def inline_code(file: Path) -> list[str]:
+def inline_code(files: Path | list[Path]) -> list[str]:
+    if isinstance(files, list):
+        return [code for file in files for code in inline_code(file)]
+    file = files
     return re.findall(r"`([^`\n]+)`", re.sub(r"^```(?:.*\n)*?```$", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE))
 
 
@@ -71,13 +83,22 @@ def project_of(data: Any, text: str) -> dict[str, str]:
         for name, keys in (("catalogue", {"events", "attributes"}), ("sources", {"sources"})):
             if data.keys() <= keys:
                 return {f"{name}.yaml": text}
+        if "segment" in data:
+            return {f"segments/{data['segment']}.yaml": text, **{f"segments/{name}.yaml": STATIC.format(name) for name in segments(text)}}
         if not data.keys() & WORKFLOW_KEYS:
             return {"policies.yaml": text}
     keys = set(data) if isinstance(data, dict) else {"steps"}
     whole = "".join(part for key, part in PARTS.items() if key not in keys) + (text if isinstance(data, dict) else f"steps:\n{text}")
     folder = data.get("workflow", "example") if isinstance(data, dict) else "example"
     templates = {f"{folder}/{name}{ending}": "Hello" for name in set(re.findall(r"template: (\w+)", text)) for ending in (".html", ".txt")}
-    return {f"{folder}/workflow.yaml": whole, "policies.yaml": policies(), **templates}
+    others = set(re.findall(r"(?:start|exit)_workflow: (?:\{workflow: )?(\w+)|in_workflow\('(\w+)'\)", text))
+    named = {f"{name}/workflow.yaml": ASKED.format(name) for pair in others for name in pair if name}
+    return {f"{folder}/workflow.yaml": whole, "policies.yaml": policies(), **templates, **named}
+
+
+def segments(text: str) -> set[str]:
+    """The segments that a condition asks for."""
+    return set(re.findall(r"in_segment\('(\w+)'\)", text))
 
 
 def policies() -> str:
@@ -101,8 +122,9 @@ def test_an_example_loads(block: Block, tmp_path: Path) -> None:
 
 def test_there_are_examples_of_every_file() -> None:
     assert len(blocks(README, "yaml")) >= 1
-    kinds = {next(iter(project_of(read(block.text), block.text))).rpartition("/")[2] for block in blocks(LANGUAGE, "yaml")}
-    assert kinds == {"workflow.yaml", "policies.yaml", "catalogue.yaml", "sources.yaml"}
+    holders = [next(iter(project_of(read(block.text), block.text))) for block in blocks(LANGUAGE, "yaml")]
+    kinds = {"segment" if holder.startswith("segments/") else holder.rpartition("/")[2] for holder in holders}
+    assert kinds == {"workflow.yaml", "segment", "policies.yaml", "catalogue.yaml", "sources.yaml"}
 
 
 def test_a_wrong_example_is_refused_with_the_words_below_it(tmp_path: Path) -> None:
@@ -143,7 +165,7 @@ def test_an_expression_has_the_value_that_is_written_beside_it(expression: str, 
 
 def test_there_are_truths_with_every_function_that_needs_no_journey() -> None:
     shown = " ".join(expression for expression, _ in truths())
-    apart = {*names.ENGAGEMENT, "in_segment", "days_until"}
+    apart = {*names.ENGAGEMENT, "in_segment", "in_workflow", "days_until"}
     assert {name for name in names.FUNCTIONS.keys() - apart if f"{name}(" not in shown} == set()
 
 
@@ -162,7 +184,7 @@ def test_every_word_of_the_expressions_is_documented() -> None:
 
 
 def test_every_action_is_documented() -> None:
-    rows = re.findall(r"^\| (`.+?) \|", LANGUAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    rows = [row for file in LANGUAGE for row in re.findall(r"^\| (`.+?) \|", file.read_text(encoding="utf-8"), re.MULTILINE)]
     assert set(get_args(ActionKind)) <= {word for row in rows for word in re.findall(r"`(\w+)`", row)}
 
 
@@ -183,17 +205,17 @@ def test_every_key_that_the_loader_takes_is_documented(tmp_path: Path) -> None:
     allowed: dict[str, set[str]] = {}
     for number, block in enumerate(blocks(LANGUAGE, "yaml")):
         data = read(block.text)
-        # JSON is YAML, and in flow style nothing is cut at a comma: all texts are quoted
+        # JSON is YAML, and in flow style nothing is cut at a comma: all texts are quoted, days too
         files = project_of(data, block.text)
         holder = next(iter(files))
-        files[holder] = json.dumps(with_unknown_keys(read(files[holder])))
+        files[holder] = json.dumps(with_unknown_keys(read(files[holder])), default=str)
         for error in load_files(tmp_path / str(number), files).errors:
             if found := re.search(r"(.*): unknown key 'zzz'.*Allowed here: (.*)", error.message):
-                where = re.sub(r"^step \w+: |, branch \d+|^(step|source) \w+$", r"\1", found[1])
+                where = re.sub(r"^step \w+: |, branch \d+|^(step|source|segment) \w+", r"\1", found[1])
                 allowed.setdefault(where, set()).update(found[2].split(", "))
     mappings = {
         "workflow", "trigger", "entry", "reentry", "goal", "exit", "step", "position", "wait", "next", "policies", "consent", "expires",
-        "sender", "retry", "catalogue", "sources", "source", *get_args(ActionKind),
+        "sender", "retry", "breaker", "catalogue", "sources", "source", "segment", "segment: from", "runs", "limits", *get_args(ActionKind),
     }  # fmt: skip
     assert mappings - allowed.keys() == set(), f"no example of these mappings; there are {sorted(allowed)}"
     assert set().union(*allowed.values()) - documented() == set()
@@ -222,12 +244,12 @@ def commands() -> dict[tuple[str, ...], Options]:
     found: dict[tuple[str, ...], Options] = {}
 
     def walk(command: Any, path: tuple[str, ...]) -> None:
-        if not hasattr(command, "commands"):
+        # a group that does something by itself is a command, too
+        if not hasattr(command, "commands") or (path and command.invoke_without_command):
             options = [parameter for parameter in command.params if parameter.opts[0].startswith("--")]
             known = {name for option in options for name in (*option.opts, *option.secondary_opts)}
             found[path] = Options({*known, "--help"}, {option.opts[0] for option in options if option.required})
-            return
-        for name, inner in command.commands.items():
+        for name, inner in getattr(command, "commands", {}).items():
             walk(inner, (*path, name))
 
     walk(typer.main.get_command(build_app()), ())
@@ -268,12 +290,17 @@ def test_what_the_documents_point_to_is_there() -> None:
                 assert (ROOT / code).exists(), f"{file.name}: {code}"
             elif re.fullmatch(r"[\w-]+\.(yaml|toml|lock|sql|py)", code):
                 assert code in files, f"{file.name}: {code}"
-        text = file.read_text(encoding="utf-8")
-        headings = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
-        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        for target in re.findall(r"\]\(([^)\s]+)\)", file.read_text(encoding="utf-8")):
             name, _, anchor = target.partition("#")
-            assert name.startswith("https://") or not name or (file.parent / name).exists(), f"{file.name}: {target}"
-            assert name or anchor in headings, f"{file.name}: {target}"
+            page = file.parent / name if name else file
+            assert name.startswith("https://") or page.exists(), f"{file.name}: {target}"
+            assert not anchor or name.startswith("https://") or anchor in headings(page), f"{file.name}: {target}"
+
+
+def headings(file: Path) -> set[str]:
+    """The anchors of a page."""
+    found = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
 def test_the_changelog_knows_the_version() -> None:

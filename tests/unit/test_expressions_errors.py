@@ -6,8 +6,18 @@ from typing import Any
 
 import pytest
 
-from journey_pipelines.expressions import Catalogue, ExpressionError, analyse, analyse_text, compile_condition, compile_text, compile_value
+from journey_pipelines.expressions import (
+    Catalogue,
+    ExpressionError,
+    analyse,
+    analyse_text,
+    compile_condition,
+    compile_text,
+    compile_value,
+    names,
+)
 from journey_pipelines.expressions.scope import placeholder_scope
+from journey_pipelines.workflows.events import BUILT_IN_EVENTS
 
 CATALOGUE = Catalogue(attributes={"plan": "text", "renewal": "date"}, event_types={"purchase", "cart_updated"}, segments={"vip"})
 
@@ -40,6 +50,27 @@ WRONG = {
     "has_event('purchase', when='evnt.total > 1')": (1, 29, "in when=: unknown name 'evnt'. Did you mean 'event'?"),
     "has_event('purchase', when='has_event(\\'purchase\\')')": (1, 29, "in when=: has_event cannot stand inside when="),
     "in_segment('vp')": (1, 12, "unknown segment 'vp'. Did you mean 'vip'?"),
+    "in_workflow(event.type)": (1, 13, "in_workflow: the workflow is a text written out"),
+    "in_workflw('welcome')": (1, 1, "unknown function 'in_workflw'. Did you mean 'in_workflow'?"),
+    "in_workflow == 1": (1, 1, "in_workflow is a function: write in_workflow('welcome')."),
+    "steps": (1, 1, "steps is not a value: name one of its fields, such as steps.score.response.grade"),
+    "step.score.status == 200": (1, 1, "unknown name 'step'. Did you mean 'steps'?"),
+    "steps('score').status == 200": (1, 1, "a key can only be read from a name"),
+    "event.n > 1 and steps('score')": (1, 17, "steps is no function: write steps.score.response.grade"),
+    "steps[0].status == 200": (1, 1, "steps[0]: a step is named by its id, such as steps.score.response.grade"),
+    "steps[''].status == 200": (1, 1, "steps['']: a step is named by its id"),
+    "steps.score == 'A'": (1, 1, "steps.score as a whole can only be asked for (when: steps.score); name what came of it"),
+    "steps.score.respons.grade == 'A'": (1, 1, "the result of a step has no 'respons'. Did you mean 'response'?"),
+    "steps.call.outcomes == 'won'": (1, 1, "the result of a step has no 'outcomes'. Did you mean 'outcome'?"),
+    "steps.score.grade == 'A'": (1, 1, "What a webhook answered is under response: steps.score.response.grade."),
+    "steps.response.grade == 'A'": (
+        1,
+        1,
+        "steps.response.grade names no step: write steps.STEP.response, with the step's id in the middle",
+    ),
+    "steps.score.status.code == 200": (1, 1, "steps.score.status has no parts"),
+    "has_event('purchase', when='steps.score.grade')": (1, 29, "in when=: the result of a step has no 'grade'."),
+    "has_event('webhook.answerd')": (1, 11, "unknown event type 'webhook.answerd'. Did you mean 'webhook.answered'?"),
     "add(now, 'soon')": (1, 10, "expected a duration"),
     "lower('A') == 'a'": (1, 1, "lower is a filter: write value | lower."),
     "event.x | lowr": (1, 11, "unknown filter 'lowr'. Did you mean 'lower'?"),
@@ -119,6 +150,30 @@ def test_what_is_named() -> None:
     assert found.steps == {"remind"}
     assert found.uses_arrived
     assert found.names == {"customer", "event", "arrived", "brand"}
+
+
+def test_results_of_steps_and_workflows_are_named_also_inside_when() -> None:
+    found = analyse(
+        "steps.score.response.grade == 'A' and steps.call and in_workflow('welcome')"
+        " and has_event('segment.entered', when='steps[\\'late\\'].status == 200 or in_workflow(\\'winback\\')')",
+        CATALOGUE,
+    )
+    assert found.errors == []
+    assert found.step_results == {"score", "call", "late"}
+    assert found.workflows == {"welcome", "winback"}
+    assert found.steps == set()
+    assert found.event_types == {"segment.entered"}
+    assert found.names == {"steps"}
+
+
+def test_every_built_in_event_type_is_known() -> None:
+    written = [*(f"message.{what}" for what in ("accepted", "unsubscribed")), "webhook.answered", "task.done", "journey.entered"]
+    for name in (*written, "journey.ended", "segment.entered", "segment.left"):
+        assert analyse(f"has_event('{name}')", CATALOGUE).errors == []
+    assert analyse("has_event('journey.left')", CATALOGUE).errors
+    # workflows know the payloads too: of the same types, and of what steps.<id> can name
+    assert BUILT_IN_EVENTS.keys() == names.BUILT_IN_EVENTS
+    assert set(names.STEP_RESULTS) == {key for name in names.STEP_EVENTS for key in BUILT_IN_EVENTS[name]}
 
 
 def test_texts_name_things_too_and_take_no_statements() -> None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 import journey_pipelines.store
-from journey_pipelines.expressions import ExpressionError, compile_condition, compile_text, compile_value, letters
+from journey_pipelines.expressions import ExpressionError, compile_condition, compile_recheck, compile_text, compile_value, letters
 from journey_pipelines.expressions.scope import placeholder_scope
 
 SCOPE = placeholder_scope({"plan": "text", "score": "number", "vip": "bool", "renewal": "date"})
@@ -30,8 +30,10 @@ EVERYTHING = [
     "has_event('a', within='7 days', since='entry', when='event.total > 10')",
     "event_count('a', since='step') > event_sum('a', 'b', since=event.t)",
     "in_segment('vip') and opened('a') and clicked('a', 'b') and replied('a') and bounced('a')",
+    "in_workflow('welcome') and steps.score and steps.score.response.grade == 'A' and steps['call'].outcome is defined and not steps.never",
     "days_since(event.t) > 1 and days_until(customer.renewal) < 2 and add(event.t, '7 days') > now",
     "local_hour() > 8 and local_weekday() == 'mon'",
+    "now > event.t and add(now, '1 day') <= customer.renewal and has_event('a', within='2 days', when='days_until(event.t) < 2')",
     "journey.visit == 1 and journey.entered_at < now and journey.trigger == 'x' and arrived.type == 'y' and event.o.k[0]['z'] == 1",
 ]
 
@@ -47,20 +49,32 @@ def test_no_statement_asks_the_wall_clock_or_matches_patterns() -> None:
     )
     for text in EVERYTHING:
         compiled = compile_condition(text, SCOPE)
-        for element in (compiled.sql, compiled.as_jsonb(), *compiled.values.values()):
+        again = compile_recheck(text, SCOPE)
+        for element in (compiled.sql, compiled.as_jsonb(), *compiled.values.values(), *(() if again is None else (again,))):
             assert not forbidden.search(sql_of(element)), text
 
 
 def test_every_text_and_number_is_a_bound_parameter() -> None:
     hostile = "x'; DROP TABLE y; --"
-    compiled = compile_condition(
-        f'event.a == "{hostile}" or event["{hostile}"] == 4242 or has_event("{hostile}") or in_segment("{hostile}")', SCOPE
-    )
+    forms = [
+        "event.a == {}",
+        "event[{}] == 4242",
+        "has_event({})",
+        "in_segment({})",
+        "in_workflow({})",
+        "steps[{}]",
+        "steps.a.response[{}] == 1",
+    ]
+    compiled = compile_condition(" or ".join(form.format(f'"{hostile}"') for form in forms), SCOPE)
+    assert len(compiled.values) == len(forms)
     text = sql_of(compiled.sql)
     assert "DROP" not in text
     assert "4242" not in text
-    bound = compiled.sql.compile(dialect=postgresql.dialect()).params.values()
-    assert {hostile, Decimal(4242)} <= set(bound)
+    bound = list(compiled.sql.compile(dialect=postgresql.dialect()).params.values())
+    assert hostile in bound and Decimal(4242) in bound and ["response", hostile] in bound
+    again = compile_recheck(f'now > event["{hostile}"] or has_event("{hostile}", within="1 day")', SCOPE)
+    assert again is not None
+    assert "DROP" not in sql_of(again)
 
 
 def test_casts_are_made_by_total_functions_only() -> None:
@@ -132,9 +146,21 @@ def test_the_values_a_condition_names() -> None:
 
 def test_what_a_place_does_not_know_is_an_error_there_and_an_absent_arrival_is_missing() -> None:
     nowhere = replace(SCOPE, journey={}, event=None, arrived=None, customer=None)
-    for text in ("journey.visit == 1", "event.x", "customer.country", "opened('a')", "has_event('a', since='entry')"):
+    unknown = [
+        "journey.visit == 1",
+        "event.x",
+        "customer.country",
+        "opened('a')",
+        "has_event('a', since='entry')",
+        "steps.a",
+        "steps.a.status",
+    ]
+    for text in unknown:
         with pytest.raises(ExpressionError, match="here"):
             compile_condition(text, nowhere)
+    for text in ("now > steps.a.response.t", "has_event('a', within='1 day', when='steps.a')", "days_since(customer.created_at) > 1"):
+        with pytest.raises(ExpressionError, match="here"):
+            compile_recheck(text, nowhere)
     assert sql_of(compile_condition("arrived or arrived.total > 1", nowhere).sql) == "false"
 
 

@@ -9,6 +9,8 @@ from journey_pipelines.workflows.graph import mermaid
 from journey_pipelines.workflows.load import load_project
 
 SHIPPED = Path(__file__).parents[2] / "workflow_defs"
+HARD = Path(__file__).parent / "fixtures" / "hard"
+SNAPSHOT = Path(__file__).parent / "snapshots" / "hard.mmd"
 
 HOSTILE = """\
 workflow: hello
@@ -41,13 +43,20 @@ def test_the_shipped_picture() -> None:
         "    finish(((end)))\n"
         "    s_welcome --> s_onboarding\n"
         "    s_onboarding --> finish\n"
-        '    goal{{"goal: purchase"}}\n'
+        '    goal{{"goal: purchase within 14 days"}}\n'
         '    exit0[/"exit: unsubscribed"/] -. leaves .-> finish\n'
     )
 
 
+def test_a_workflow_with_every_form() -> None:
+    """After a wanted change of the drawing write the new one into the snapshot, and look at it."""
+    loaded = load_project(HARD).workflow("hard")
+    assert loaded is not None
+    assert mermaid(loaded.workflow) == SNAPSHOT.read_text(encoding="utf-8")
+
+
 def test_every_branch_and_arm_is_an_arrow() -> None:
-    for loaded in load_project(SHIPPED).workflows:
+    for loaded in [*load_project(SHIPPED).workflows, *load_project(HARD).workflows]:
         picture = mermaid(loaded.workflow)
         for step in loaded.workflow.steps:
             for to in step.next.targets():

@@ -8,6 +8,7 @@ from workflow_files import SIX_LINES, load_files, load_one, messages
 from journey_pipelines.expressions.durations import Duration
 from journey_pipelines.workflows.load import load_project
 from journey_pipelines.workflows.model import AfterWait, Branch, EventWait, ExitRule, Goal, Next, Reentry
+from journey_pipelines.workflows.project import Breaker
 
 SHIPPED = Path(__file__).parents[2] / "workflow_defs"
 
@@ -242,6 +243,12 @@ def test_policies_have_defaults_and_a_project_needs_none(tmp_path: Path) -> None
     assert (policies.consent, policies.zone, policies.brand, policies.sender.from_address) == ({}, "UTC", {}, None)
     assert (str(policies.expires.marketing), str(policies.expires.transactional)) == ("1 day", "3 days")
     assert (policies.retry.attempts, str(policies.retry.backoff), str(policies.retry.max_backoff)) == (3, "1 minute", "1 hour")
+
+
+def test_the_breaker_of_the_policies(tmp_path: Path) -> None:
+    assert (Breaker().factor, Breaker().minimum) == (10, 500)
+    policies = load_files(tmp_path, {"policies.yaml": "breaker: {factor: 2.5, minimum: 50}\n"}).policies
+    assert policies.breaker == Breaker(factor=2.5, minimum=50)
 
 
 def test_a_source_is_read_with_its_columns(tmp_path: Path) -> None:

@@ -12,13 +12,15 @@ from journey_pipelines.workflows.problems import Problems
 from journey_pipelines.workflows.yaml_nodes import Map, Text, parse_yaml, read_yaml
 
 SHIPPED = Path(__file__).parents[2] / "workflow_defs"
+HARD = (Path(__file__).parent / "fixtures" / "hard" / "hard" / "workflow.yaml").read_text(encoding="utf-8")
 CART = (SHIPPED / "cart_recovery" / "workflow.yaml").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: [1, 2", "1:9: error: not YAML: expected ',' or ']'"),
+        ("a: [1, 2", "1:4: error: not YAML: what is opened here is never closed; give it its }, ] or quote"),
+        ('a: 1\nb: "open', "2:4: error: not YAML: what is opened here is never closed"),
         ("a: b: c", "1:5: error: not YAML: mapping values are not allowed here; quote text that holds ': '"),
         ("a:\n\tb: 1", "2:1: error: not YAML: found character '\\t' that cannot start any token; indent with spaces, not with tabs"),
         ("a: {subject: Hello {{ x }}}", "expected ',' or '}', but got '{'; quote text that holds {{ }}"),
@@ -87,10 +89,12 @@ _PIECES = st.sampled_from(
 )
 
 
+@pytest.mark.parametrize("whole", [CART, HARD], ids=["shipped", "every form"])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True)
-@given(edits=st.lists(st.tuples(st.integers(0, len(CART)), st.integers(0, 25), _PIECES), min_size=1, max_size=4))
-def test_no_edit_of_a_workflow_makes_the_loader_raise(tmp_path: Path, edits: list[tuple[int, int, str]]) -> None:
-    text = CART
+@given(data=st.data())
+def test_no_edit_of_a_workflow_makes_the_loader_raise(tmp_path: Path, whole: str, data: st.DataObject) -> None:
+    edits = data.draw(st.lists(st.tuples(st.integers(0, len(whole)), st.integers(0, 25), _PIECES), min_size=1, max_size=4))
+    text = whole
     for at, length, piece in edits:
         text = text[:at] + piece + text[at + length :]
     project = load_project(write_project(tmp_path, {"cart_recovery/workflow.yaml": text}))

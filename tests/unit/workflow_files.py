@@ -41,3 +41,8 @@ def load_one(root: Path, text: str, **others: str) -> Loaded:
 def messages(project: Project) -> list[str]:
     """Errors as `line: message`."""
     return [f"{problem.line}: {problem.message}" for problem in project.errors]
+
+
+def workflow(steps: str = "  - id: only\n    wait: 1 day\n", *, triggers: str = "  - event: user_registered\n", head: str = "") -> str:
+    """The text of a workflow `hello`: its steps, its triggers and what stands between them."""
+    return f"workflow: hello\ntriggers:\n{triggers}{head}steps:\n{steps}"

@@ -43,7 +43,7 @@ class Answer:
         """`id` or `message_id` of a JSON answer."""
         try:
             answer = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         found = (answer.get("id") or answer.get("message_id")) if isinstance(answer, dict) else None
         return str(found)[:200] if isinstance(found, str | int) else None

@@ -7,8 +7,9 @@ receiver's trouble is its own, so nothing here pauses the channel, and an unreac
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
-from journey_pipelines.delivery.channel import LEASE_RAN_OUT, METHOD, Capability, Outcome, Rendered
+from journey_pipelines.delivery.channel import LEASE_RAN_OUT, METHOD, Answer, Capability, Outcome, Rendered
 from journey_pipelines.delivery.channels.guard import Guard, Refused
 from journey_pipelines.delivery.channels.http_answers import outcome_of_error, outcome_of_status
 from journey_pipelines.delivery.channels.http_client import TOTAL_TIMEOUT, HttpClient
@@ -55,6 +56,7 @@ class WebhookChannel:
         except Exception as error:
             return outcome_of_error(error, shared=False)
         failpoint("after_yes")
+        said = Answer(answer.status, answer.body)
         if 200 <= answer.status < 300:
-            return Outcome("accepted", provider_message_id=answer.message_id())
-        return outcome_of_status(answer.status, answer.headers, answer.said(), "key", shared=False)
+            return Outcome("accepted", provider_message_id=answer.message_id(), answer=said)
+        return replace(outcome_of_status(answer.status, answer.headers, answer.said(), "key", shared=False), answer=said)

@@ -1,2 +1,8 @@
--- What the batch's rounds hold, so that only statements with candidates run.
-SELECT round, type, count(*) AS events, count(profile) AS profiles FROM batch_events GROUP BY round, type ORDER BY round, type
+-- What the batch's rounds from :round on hold, so that only statements with candidates run; keys: watched profile keys that changed.
+SELECT b.round, b.type, count(*) AS events, count(b.profile) AS profiles, array_agg(DISTINCT k.key) FILTER (WHERE k.key IS NOT NULL) AS keys
+  FROM batch_events b
+  LEFT JOIN LATERAL (
+    SELECT w.key FROM unnest(%(watched)s::text[]) AS w (key) WHERE w.key = ANY (b.keys) OR b.profile ? w.key) AS k ON true
+ WHERE b.round >= %(round)s::integer
+ GROUP BY b.round, b.type
+ ORDER BY b.round, b.type

@@ -1,0 +1,126 @@
+"""Dynamic segments: who is in, asked again only of customers for whom something that the condition reads has changed (engine.md, 17).
+
+A segment's transition has the instant of what caused it. Where time alone may change the answer, the next such instant is written to
+`customer_moments`; where a late event is looked at in its place, the customer is asked once more at the newest place that is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+
+from journey_pipelines.compiler.people import customer_scope, round_people, shard_people
+from journey_pipelines.compiler.relevance import Relevance, recheck_word, relevance_of
+from journey_pipelines.compiler.scopes import profile_of
+from journey_pipelines.compiler.statement import DEFAULT_ZONE, Statement, compile_statement, lit
+from journey_pipelines.compiler.surroundings import Surroundings
+from journey_pipelines.expressions import compile_condition, compile_recheck
+from journey_pipelines.store.moment_tables import customer_moments
+from journey_pipelines.store.tables import customer_event_stats, segment_memberships
+
+
+def segment_words(uid: int, when: str, types: Mapping[str, str]) -> set[str]:
+    """What makes a segment's condition worth asking."""
+    return relevance_of([when], types).words() | {recheck_word(uid)}
+
+
+def round_statement(segment_id: str, uid: int, when: str, types: Mapping[str, str], around: Surroundings) -> Statement:
+    """The transitions of a round's customers; `emitted` counts them."""
+    relevance = relevance_of([when], types)
+    people = round_people(relevance.rows(recheck_word(uid)))
+    return compile_statement(f"segment {segment_id}", _evaluate(segment_id, uid, when, types, around, relevance, people, build=False))
+
+
+def build_statement(segment_id: str, uid: int, when: str, types: Mapping[str, str], around: Surroundings) -> Statement:
+    """The members among everybody of some shards. After a deploy: being found in is no transition, and is told to nobody."""
+    relevance = relevance_of([when], types)
+    people = shard_people(with_events=bool(relevance.event_types))
+    return compile_statement(f"segment {segment_id}: build", _evaluate(segment_id, uid, when, types, around, relevance, people, build=True))
+
+
+def _evaluate(
+    segment_id: str,
+    uid: int,
+    when: str,
+    types: Mapping[str, str],
+    around: Surroundings,
+    relevance: Relevance,
+    people: sa.CTE,
+    *,
+    build: bool,
+) -> sa.Select[Any]:
+    p, m = people.c, segment_memberships
+    profile = profile_of(p.customer_id)
+    member = (
+        sa.select(m.c.entered_at)
+        .where(m.c.customer_id == p.customer_id, m.c.segment_id == segment_id, m.c.left_at.is_(None))
+        .limit(lit(1))
+        .lateral("member")
+    )
+    scope = customer_scope(people, profile, sa.func.coalesce(profile.c.zone, DEFAULT_ZONE), around.brand, types)
+    recheck = compile_recheck(when, scope) if relevance.timed else None
+    columns: list[Any] = [
+        *(p[name] for name in ("customer_id", "shard", "at", "received_at", "depth")),
+        sa.func.coalesce(compile_condition(when, scope).sql, sa.false(), type_=sa.Boolean).label("inside"),
+        member.c.entered_at.is_not(None).label("member"),
+    ]
+    if not build and relevance.event_types:
+        newest = _newest(people)
+        again = newest.c.at
+        recheck = again if recheck is None else sa.func.least(recheck, again)
+    else:
+        newest = None
+    if recheck is not None:
+        columns.append(recheck.label("recheck"))
+    source: Any = people.outerjoin(profile, sa.true()).outerjoin(member, sa.true())
+    if newest is not None:
+        source = source.outerjoin(newest, sa.true())
+    found = sa.select(*columns).select_from(source).cte("found").prefix_with("MATERIALIZED", dialect="postgresql")
+    f = found.c
+    change = sa.case((f.inside, lit("enter")), else_=lit("leave"))
+    # a customer is asked at one place a round, so arrays need no order
+    moved = (
+        sa.select(
+            sa.func.journeys.apply_segments(
+                sa.func.array_agg(sa.literal(segment_id, sa.Text)),
+                sa.func.array_agg(f.customer_id),
+                sa.func.array_agg(change),
+                sa.func.array_agg(f.at),
+                lit("built" if build else "condition"),
+                sa.func.array_agg(f.received_at),
+                sa.func.array_agg(sa.cast(f.depth + lit(1), sa.SmallInteger)),
+                sa.true() if build else sa.false(),
+                type_=sa.BigInteger,
+            )
+        )
+        .where(f.inside != f.member)
+        .having(sa.func.count() > lit(0))
+        .scalar_subquery()
+    )
+    counts = sa.select(
+        sa.select(sa.func.count()).select_from(found).scalar_subquery().label("looked_at"),
+        sa.func.coalesce(moved, lit(0)).label("members_moved" if build else "emitted"),
+    )
+    return counts.add_cte(_moments(uid, found)) if recheck is not None else counts
+
+
+def _newest(people: Any) -> Any:
+    """Where a customer's newest event lies, if it lies after the place that is looked at: then this one came late."""
+    s, p = customer_event_stats, people.c
+    latest = sa.func.max(s.c.last_at)
+    return sa.select(sa.case((latest > p.at, latest)).label("at")).where(s.c.customer_id == p.customer_id).lateral("newest")
+
+
+def _moments(uid: int, found: Any) -> sa.CTE:
+    """When to ask again."""
+    t, f = customer_moments, found.c
+    rows = sa.select(f.customer_id, lit("watch"), sa.literal(str(uid), sa.Text), f.shard, f.recheck).where(f.recheck.is_not(None))
+    new = pg_insert(t).from_select(["customer_id", "kind", "ref", "shard", "at"], rows)
+    return (
+        new.on_conflict_do_update(index_elements=[t.c.customer_id, t.c.kind, t.c.ref], set_={"at": new.excluded.at})
+        .returning(t.c.customer_id)
+        .cte("later")
+    )

@@ -1,0 +1,376 @@
+"""One person's journeys by the book: the workflow language as a program of plain Python, for the engine to be compared with.
+
+It knows nothing of batches, rounds and statements. There is one person; what happens to them has a place in time, (instant, seq), and is
+taken in that order. At one instant: events in the order of arrival, schedules, dates, changes of the profile, segments, and last the
+timers of journeys. What a journey brings about comes right after its cause; after a timer that is one microsecond later.
+
+`reference_known`: expressions and the queue. `reference_steps`: what journeys do. `reference_time`: waits on the wall clock. Here: the
+order of things, goals, exits, wakes, entries, conditions, dates and schedules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import reference_time as clock
+from reference_known import CHANGE, DATE, FOREVER, MICROSECOND, MOVE, SCHEDULE, WATCH, Event, Journey, Place, lengths, reads
+from reference_steps import Message, Steps
+
+from journey_pipelines.expressions import values
+from journey_pipelines.store.hashes import bucket_of
+from journey_pipelines.workflows import model as m
+from journey_pipelines.workflows.segments import Segment
+from journey_pipelines.workflows.triggers import STARTED, condition_segment, enter_event, exit_event
+
+__all__ = ["Event", "Journey", "Message", "Person"]
+
+
+class Person(Steps):
+    """Everything about one customer. Feed it (`deploy`, `put`, `change`, `hold`, `release`), `tick`, and read what came of it."""
+
+    def __init__(self, customer_id: str, *, zone: str = "UTC", attributes: Mapping[str, str] | None = None) -> None:
+        super().__init__(customer_id, zone, attributes or {})
+        self.workflows: dict[str, m.Workflow] = {}
+        self.segments: list[Segment] = []
+        #: (journey's number, seq of the event) -> (at, value)
+        self.conversions: dict[tuple[int, Any], tuple[datetime, Any]] = {}
+        #: workflow -> how often it was held, negative when it is not
+        self.held: dict[str, int] = {}
+        self._inbox: list[Event] = []
+        #: (workflow, trigger) -> ((date, zone), when it fires)
+        self._plans: dict[tuple[str, str], tuple[Any, datetime | None]] = {}
+        self._ticked: dict[tuple[str, str], datetime] = {}
+        self._looked: datetime | None = None
+        self._here: datetime | None = None
+
+    # -- what happens ------------------------------------------------------------------------------------------------
+
+    def deploy(self, workflows: Iterable[m.Workflow], segments: Iterable[Segment], at: datetime) -> None:
+        """New journeys are of the new versions, those under way stay on theirs, or end (`in_flight: exit`)."""
+        before, self.workflows = self.workflows, {workflow.id: workflow for workflow in workflows}
+        self.segments = list(segments)
+        for workflow, trigger in self._triggers():
+            if isinstance(trigger, m.ConditionTrigger):
+                self.segments.append(Segment(id=condition_segment(workflow.id, trigger.id), name=trigger.id, when=trigger.condition))
+            if isinstance(trigger, m.ScheduleTrigger):
+                self._ticked.setdefault((workflow.id, trigger.id), at)
+        self.segments.sort(key=lambda segment: self._rank(segment.id))
+        for workflow in self.workflows.values():
+            if workflow.in_flight == "exit" and before.get(workflow.id, workflow) != workflow:
+                for journey in self._active(workflow.id):
+                    self.end(journey, (at, (CHANGE,)), "version_retired")
+
+    def _rank(self, segment_id: str) -> int:
+        """A segment comes after those that its condition names."""
+        condition = next((segment.when for segment in self.segments if segment.id == segment_id), None)
+        return (
+            1 + max((self._rank(name.split()[1]) for name in reads(condition) if name.startswith("segment ")), default=0)
+            if condition
+            else 0
+        )
+
+    def put(self, event: Event) -> None:
+        """An event came in; it counts from the next tick on."""
+        self._inbox.append(event)
+
+    def change(self, patch: Mapping[str, Any], at: datetime, received: datetime) -> None:
+        """The profile is what it says from now on; conditions look at it at `at`."""
+        self.profile.patch(patch, at)
+        keys = {f"customer.{key}" for key in patch}
+        self.later(at, CHANGE, lambda place: self.changed(place, keys, received))
+
+    def change_segment(self, segment: str, inside: bool, at: datetime) -> None:
+        """An app moves the person in or out of a static segment."""
+        self.later(at, MOVE, lambda place: self.move(segment, inside, place))
+
+    def hold(self, workflow_id: str) -> None:
+        """Nobody goes on at a step; entries, exits, goals and wakes are as ever. Who was about to be let go stays."""
+        self.held[workflow_id] = self.held.get(workflow_id, 0) + 1
+
+    def release(self, workflow_id: str, now: datetime, spread: timedelta) -> None:
+        """Who came due meanwhile goes on somewhere in `spread`, by a hash; with `on_resume: skip` without that step's actions."""
+        self.held[workflow_id] = -self.held[workflow_id]
+        number = self.held[workflow_id]
+        for journey in self._active(workflow_id):
+            if journey.parked or journey.due <= (now, (FOREVER,)):
+                bucket = bucket_of(f"{workflow_id}|{self.id}|{journey.key}")
+                goes_at = now + timedelta(microseconds=spread // MICROSECOND * bucket // 10_000)
+                journey.parked = True
+                policy = self.workflows[workflow_id].on_resume
+                self.queue.append(((goes_at, (0,)), lambda place, j=journey, p=policy: self._let_go(j, place[0], p, number)))
+
+    def _let_go(self, journey: Journey, at: datetime, policy: str, number: int) -> None:
+        if journey.ended is None and self.held[journey.workflow.id] == number:
+            journey.parked = False
+            if journey.due[0] < at:
+                journey.skip, journey.due_was, journey.due = policy == "skip", journey.due[0], (at, (FOREVER,))
+
+    def tick(self, now: datetime) -> None:
+        """All that has its place up to and with `now`, in order."""
+        seen = [event for event in self._inbox if event.occurred_at <= now]
+        self._inbox = [event for event in self._inbox if event.occurred_at > now]
+        self.history += seen
+        self.queue += [(event.place, lambda _, event=event: self._event(event)) for event in seen]
+        while (first := self._first(now)) is not None:
+            place, work = first
+            self._here = max(self._here or place[0], place[0])
+            work(place)
+        self._ticked = dict.fromkeys(self._ticked, now)
+
+    def _first(self, now: datetime) -> tuple[Place, Callable[[Place], None]] | None:
+        """What comes next: something of the queue, a date, a condition that time alone may change, or a timer."""
+        found = [queued for queued in self.queue if queued[0][0] <= now]
+        dates = [(key, at) for key, (_, at) in self._plans.items() if at is not None and at <= now]
+        found += [((at, (DATE,)), lambda place, key=key: self._date(key, place)) for key, at in dates]
+        found += self._next_ticks(now)
+        found += [((at, (WATCH,)), lambda place: self.changed(place, set())) for at in self._rechecks(now)]
+        if timer := self._timer((now, (FOREVER,))):
+            found.append((timer.due, lambda _: self.advance(timer)))
+        first = min(found, key=lambda item: item[0], default=None)
+        if first in self.queue:
+            self.queue.remove(first)
+        return first
+
+    def _timer(self, until: Place) -> Journey | None:
+        due = [j for j in self.journeys if j.ended is None and not j.parked and j.due <= until and not self._stopped(j.workflow.id)]
+        return min(due, key=lambda j: (j.due, j.number), default=None)
+
+    def _stopped(self, workflow_id: str) -> bool:
+        current = self.workflows.get(workflow_id)
+        return self.held.get(workflow_id, 0) > 0 or (current is not None and current.status in ("draft", "paused"))
+
+    def _active(self, workflow_id: str) -> list[Journey]:
+        return [journey for journey in self.journeys if journey.ended is None and journey.workflow.id == workflow_id]
+
+    def _triggers(self) -> list[tuple[m.Workflow, m.Trigger]]:
+        return [(workflow, trigger) for workflow in self.workflows.values() for trigger in workflow.triggers if trigger.active]
+
+    # -- one event ---------------------------------------------------------------------------------------------------
+
+    def _event(self, event: Event) -> None:
+        """The patch it brings, goals, exits, wakes (and the woken go on as far as they can), entries; then what it changed is looked at."""
+        changed = {event.type}
+        if event.profile is not None:
+            self.profile.patch(event.profile, event.occurred_at)
+            changed |= {f"customer.{key}" for key in event.profile}
+        if event.type in ("segment.entered", "segment.left"):
+            changed.add(f"segment {event.payload['segment']}")
+        self.follow(event.place, changed)
+        self._goals(event, changed)
+        self._exits(event, changed)
+        if self._wake(event):
+            while timer := self._timer(event.place):
+                self.advance(timer)
+        for workflow_id in sorted(self.workflows):
+            self._enter(self.workflows[workflow_id], event)
+        self._look(event.place, changed, event.received_at)
+
+    def told(self, event: Event) -> None:
+        self.history.append(event)
+        self._event(event)
+
+    def _goals(self, event: Event, changed: set[str]) -> None:
+        for journey in self.journeys:
+            goal = journey.workflow.goal
+            if goal is not None and self._goal(goal, event, changed, journey):
+                # what becomes true counts once
+                if m.rule_event(goal) is None and any(number == journey.number for number, _ in self.conversions):
+                    continue
+                value = self.value(goal.value, event.place, journey, event) if goal.value else None
+                self.conversions.setdefault((journey.number, event.seq), (event.occurred_at, values.normal(value)))
+
+    def _goal(self, goal: m.Goal, event: Event, changed: set[str], journey: Journey) -> bool:
+        late = goal.within is not None and event.occurred_at > journey.entered[0] + goal.within.elapsed()
+        return not late and self._met(goal, event, changed, journey)
+
+    def _exits(self, event: Event, changed: set[str]) -> None:
+        """Where one event is both, the reason is the goal. What the journeys have not sent is taken back, also when they are over."""
+        for journey in self.journeys:
+            workflow, reasons = journey.workflow, set()
+            for rule in workflow.exit:
+                if rule.goal and workflow.goal and self._goal(workflow.goal, event, changed, journey):
+                    reasons.add("goal")
+                elif not rule.goal and self._met(rule, event, changed, journey):
+                    reasons.add("exit_rule")
+            if event.type == exit_event(workflow.id) and event.place > journey.entered:
+                reasons.add("exit_rule")
+            if reasons:
+                reason = "goal" if "goal" in reasons else "exit_rule"
+                for message in self.messages:
+                    if message.journey is journey and message.state == "planned":
+                        message.state = reason.removesuffix("_rule")
+                if journey.ended is None:
+                    self.end(journey, max(journey.at, event.place), reason)
+
+    def _met(self, rule: m.Goal | m.ExitRule, event: Event, changed: set[str], journey: Journey) -> bool:
+        if m.rule_event(rule) is None:
+            return rule.when is not None and event.place > journey.entered and self._turned(rule.when, event.place, changed, journey)
+        segment = rule.segment is None or event.payload.get("segment") == rule.segment
+        return event.type == m.rule_event(rule) and segment and event.place > journey.entered and self.accepts(rule, event, journey)
+
+    def _wake(self, event: Event) -> bool:
+        """Journeys that wait for it go on at its place, or at their own where that is later: a journey's clock never goes back."""
+        woken = False
+        for journey in self.journeys:
+            wait = journey.step.wait
+            waits = isinstance(wait, m.EventWait) and journey.ended is None and journey.arrived is None
+            if waits and self.awaited(wait, event, journey):
+                journey.arrived, journey.due, woken = event, max(journey.at, event.place), True
+        return woken
+
+    # -- entering ----------------------------------------------------------------------------------------------------
+
+    def _enter(self, workflow: m.Workflow, event: Event) -> None:
+        entry, place = workflow.entry, event.place
+        trigger = next((t.id for t in workflow.triggers if t.active and self._starts(t, workflow, event)), None)
+        if event.type == enter_event(workflow.id) and event.payload.get("trigger") == STARTED:
+            trigger = STARTED
+        late = (event.received_at or place[0]) - place[0] > entry.max_lateness.elapsed()
+        if trigger is None or late or not _open(workflow, place[0]) or (entry.when and not self.true(entry.when, place, None, event)):
+            return
+        key = values.text_of(self.value(entry.key, place, None, event)) if entry.key else ""
+        if key is None:
+            return
+        mine = [journey for journey in self.journeys if journey.workflow.id == workflow.id and journey.key == key]
+        if entry.reentry.policy != "always" and entry.while_active != "ignore":
+            for journey in mine:
+                if journey.ended is None and place > journey.entered:
+                    self._again(journey, event, restart=entry.while_active == "restart")
+        if _admitted(entry.reentry, mine, place[0]):
+            held_out = bucket_of(f"hold-out|{workflow.id}|{self.id}") < round(workflow.hold_out * 100)
+            first, number = workflow.steps[0], next(self.numbers)
+            journey = Journey(number, workflow, key, trigger, event, held_out, entered=place, at=place, due=place, step=first)
+            self.journeys.append(journey)
+            self.reach(journey, first, place, None, "entered")
+            self.emit(place, "journey.entered", {"workflow": workflow.id, "trigger": trigger, "entry_key": key}, journey)
+
+    def _starts(self, trigger: m.Trigger, workflow: m.Workflow, event: Event) -> bool:
+        match trigger:
+            case m.SegmentTrigger():
+                meant = event.payload.get("segment") == trigger.segment
+            case m.ConditionTrigger():
+                meant = event.payload.get("segment") == condition_segment(workflow.id, trigger.id)
+            case m.EventTrigger():
+                meant = True
+            case _:
+                meant = event.payload.get("trigger") == trigger.id
+        right = meant and event.type == m.event_type(trigger, workflow.id)
+        return right and (not trigger.when or self.true(trigger.when, event.place, None, event))
+
+    def _again(self, journey: Journey, event: Event, *, restart: bool) -> None:
+        """The journey takes the new event; `restart`: and goes back to its first wait, as long as it sent nothing."""
+        journey.event = event
+        if restart and event.place > journey.at and not any(message.journey is journey for message in self.messages):
+            journey.visit += 1
+            self.reach(journey, journey.workflow.steps[0], event.place, journey.step.id, "restarted")
+
+    # -- conditions, dates, schedules --------------------------------------------------------------------------------
+
+    def changed(self, place: Place, what: set[str], received: datetime | None = None) -> None:
+        """Conditions are looked at: `what` changed without an event, or (nothing) time went by."""
+        nothing = Event(place[0], place[1], "")
+        self.follow(place, what)
+        self._goals(nothing, what)
+        self._exits(nothing, what)
+        self._look(place, what, received)
+
+    def _look(self, place: Place, changed: set[str], received: datetime | None) -> None:
+        """Segments and dates of which something that they read changed are looked at; where nothing did, time may have turned a segment."""
+        for segment in self.segments:
+            if segment.when is not None and (reads(segment.when) & changed or (not changed and self._flipped(segment.when, place, None))):
+                self._decide(segment.id, segment.when, place, received)
+        for workflow, trigger in self._triggers():
+            if isinstance(trigger, m.DateTrigger) and (reads(trigger.date) | {"customer.timezone"}) & changed:
+                date = values.time_of(self.value(trigger.date, place, None, None)), self.zone
+                if date != self._plans.get((workflow.id, trigger.id), (None, None))[0]:
+                    self._plans[workflow.id, trigger.id] = date, self._fires(trigger, date[0], place[0])
+        self._looked = place[0]
+
+    def _decide(self, segment: str, condition: str, place: Place, received: datetime | None) -> None:
+        """In or out. Of an event that came late, what is known of later times counts too: it is asked once more where the newest one is."""
+        self.move(segment, self.true(condition, place, None, None), place, received)
+        newest = max((event.occurred_at for event in self.history), default=place[0])
+        if newest > place[0] and any(not name.startswith(("customer.", "segment ")) for name in reads(condition)):
+            self.queue.append(((newest, (WATCH,)), lambda at: self._decide(segment, condition, at, None)))
+
+    def _turned(self, condition: str, place: Place, changed: set[str], journey: Journey) -> bool:
+        """True now, and something that it reads changed, or time made it true."""
+        if not self.true(condition, place, journey, None):
+            return False
+        return bool(reads(condition) & changed) if changed else self._flipped(condition, place, journey)
+
+    def _flipped(self, condition: str, place: Place, journey: Journey | None) -> bool:
+        """Another answer than a microsecond ago."""
+        before = self.true(condition, (place[0] - MICROSECOND, (FOREVER,)), journey, None)
+        return self.true(condition, place, journey, None) != before
+
+    def _rechecks(self, now: datetime) -> Iterator[datetime]:
+        """The next instant at which time alone may change a condition: every time the person has, moved by every length that is named."""
+        rules = [
+            rule for j in self.journeys if j.ended is None for rule in (*j.workflow.exit, *([j.workflow.goal] if j.workflow.goal else ()))
+        ]
+        conditions = {rule.when for rule in rules if rule.when and m.rule_event(rule) is None} | {s.when for s in self.segments if s.when}
+        spans = {length for condition in conditions for length in lengths(condition)}
+        times = [event.occurred_at for event in self.history] + self.profile.times()
+        near = {time + sign * span for time in times for span in spans for sign in (1, -1)}
+        moments = [at + d for at in near for d in (timedelta(0), MICROSECOND) if self._looked and self._looked < at + d <= now]
+        if moments:
+            yield min(moments)
+
+    def _fires(self, trigger: m.DateTrigger, date: datetime | None, after: datetime) -> datetime | None:
+        """The first time after `after` that a date trigger means; yearly: of any year, 29 February on the 28th where there is none."""
+        if date is None:
+            return None
+        kind = self.kind_of(trigger.date)
+        if trigger.yearly:
+            times = clock.anniversaries(date, trigger, after, self.zone, kind=kind)
+        else:
+            times = iter([clock.on_date(date, trigger.offset, trigger.at, self.zone, kind=kind)])
+        return next((at for at in times if at > after), None)
+
+    def _date(self, key: tuple[str, str], place: Place) -> None:
+        trigger = next(t for t in self.workflows[key[0]].triggers if t.id == key[1])
+        assert isinstance(trigger, m.DateTrigger)
+        date = self._plans[key][0]
+        self._plans[key] = date, self._fires(trigger, date[0], place[0]) if trigger.yearly else None
+        self.told(Event(place[0], (DATE, next(self.numbers)), enter_event(key[0]), {"trigger": trigger.id}))
+
+    def _next_ticks(self, now: datetime) -> Iterator[tuple[Place, Callable[[Place], None]]]:
+        """Of each schedule the next, in the zone that the person has by now. A tick more than an hour late is left out; `catchup: last`
+        takes the last one where all are."""
+        for workflow, trigger in self._triggers():
+            if isinstance(trigger, m.ScheduleTrigger):
+                zone = self.zone if trigger.timezone == "customer" else trigger.timezone
+                ticks = clock.ticks(trigger, self._ticked[workflow.id, trigger.id], now, zone)
+                fresh = [at for at in ticks if now - at <= timedelta(hours=1)] or (ticks[-1:] if trigger.catchup == "last" else [])
+                # who changed zones meanwhile has no tick in the past
+                for at in [at for at in fresh if self._here is None or at >= self._here][:1]:
+                    yield (at, (SCHEDULE,)), lambda place, w=workflow, t=trigger: self._scheduled(w, t, place)
+
+    def _scheduled(self, workflow: m.Workflow, trigger: m.ScheduleTrigger, place: Place) -> None:
+        self._ticked[workflow.id, trigger.id] = place[0]
+        if trigger.audience is None or self.true(trigger.audience, place, None, None):
+            self.told(Event(place[0], (SCHEDULE, next(self.numbers)), enter_event(workflow.id), {"trigger": trigger.id}))
+
+
+def _open(workflow: m.Workflow, at: datetime) -> bool:
+    """Whether a workflow takes people in at that time."""
+    start, until = (workflow.runs.start, workflow.runs.until) if workflow.runs else (None, None)
+    return workflow.status == "active" and (start is None or at >= start) and (until is None or at < until)
+
+
+def _admitted(reentry: m.Reentry, before: Sequence[Journey], at: datetime) -> bool:
+    """`before`: the person's journeys of this workflow and key. Times are logical."""
+    if not before:
+        return True
+    if reentry.policy == "never" or (reentry.max is not None and len(before) >= reentry.max):
+        return False
+    if reentry.policy == "always":
+        return True
+    ends = [journey.ended for journey in before if journey.ended is not None]
+    if len(ends) < len(before):
+        return False
+    since = max(journey.entered[0] for journey in before) if reentry.policy == "after" and reentry.of == "entry" else max(ends)
+    return at >= since + (reentry.after.elapsed() if reentry.after else timedelta(0))
