@@ -35,10 +35,10 @@ steps:
       - when: in_segment('lapsed')
         to: lapsed
       - else: others
-  - {id: gold, wait: 1 day, next: end}
-  - {id: regular, wait: 2 days, next: end}
-  - {id: lapsed, wait: 3 days, next: end}
-  - {id: others, wait: 4 days, next: end}
+  - {id: gold, wait: 24 hours, next: end}
+  - {id: regular, wait: 48 hours, next: end}
+  - {id: lapsed, wait: 72 hours, next: end}
+  - {id: others, wait: 96 hours, next: end}
 """,
     "segments/lapsed.yaml": """
 segment: lapsed

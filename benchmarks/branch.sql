@@ -17,7 +17,7 @@ WITH due AS MATERIALIZED (
       FROM seen s
 ), moved AS (
     UPDATE journeys.customer_journeys j
-       SET step_key = w.step_key, step_uid = w.entry_uid, at = r.due_at, at_seq = r.due_seq, due_at = r.due_at + w.wait_days * interval '1 day',
+       SET step_key = w.step_key, step_uid = w.entry_uid, at = r.due_at, at_seq = r.due_seq, due_at = r.due_at + w.wait_elapsed,
            due_seq = 9223372036854775807
       FROM routed r JOIN journeys.workflow_steps w ON w.workflow_id = 'sorting' AND w.version = 1 AND w.step_key = r.way
      WHERE j.id = r.id

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -49,7 +50,7 @@ def measure(server_url: str, parked: Sequence[int]) -> list[Figure]:
         deploy(engine, load_project(folder), START)
         there, loading = 0, 0.0
         for wanted in parked:
-            loading += timed(lambda first=there + 1, last=wanted: _park(engine, first, last))
+            loading += timed(partial(_park, engine, there + 1, wanted))
             there = wanted
             settle(engine)
             for name, milliseconds in _measure(engine).items():
@@ -104,7 +105,7 @@ def _ring(engine: sa.Engine) -> float:
         for minute in range(_TICKS):
             now = START + timedelta(minutes=minute)
             started = time.perf_counter()
-            assert not any([bell(conn, now) for bell in bells])
+            assert not any(bell(conn, now) for bell in bells)
             times.append((time.perf_counter() - started) * 1000)
     return median(times)
 

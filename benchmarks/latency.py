@@ -7,12 +7,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 
 from benchmarks.database import bench_server
+from benchmarks.figures import Figure, Wanted
 from benchmarks.throughput import write_project
 from journey_pipelines.demo.ports import choose
 from journey_pipelines.demo.prepare import dagster_storage, shop_role
@@ -43,7 +43,7 @@ SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY s), percentile_cont
 """
 
 
-def measure(seconds: float = 180.0, per_second: float = 20.0) -> dict[str, Any]:
+def measure(seconds: float, per_second: float = 20.0) -> list[Figure]:
     """Seconds from INSERT to accepted: p50, p95 and the longest; the real `dagster dev`, its sensors and runs."""
     with tempfile.TemporaryDirectory(prefix="journeys-latency-") as name, bench_server() as server_url:
         folder = Path(name)
@@ -63,7 +63,7 @@ def measure(seconds: float = 180.0, per_second: float = 20.0) -> dict[str, Any]:
             while dagster.missing() is not None:
                 time.sleep(0.5)
             sent = _insert(url, seconds, per_second)
-            return {"latency_events": sent, **_wait_and_read(engine, sent)}
+            return [Figure("latency: events", sent, "events"), *_wait_and_read(engine, sent)]
         finally:
             family.stop("dagster", patience=15, first=signal.SIGINT)
             family.stop("sandbox", patience=5)
@@ -116,7 +116,7 @@ def _insert(url: str, seconds: float, per_second: float) -> int:
     return n
 
 
-def _wait_and_read(engine: sa.Engine, sent: int) -> dict[str, Any]:
+def _wait_and_read(engine: sa.Engine, sent: int) -> list[Figure]:
     deadline = time.monotonic() + 90
     while True:
         with engine.connect() as conn:
@@ -126,9 +126,9 @@ def _wait_and_read(engine: sa.Engine, sent: int) -> dict[str, Any]:
         time.sleep(1)
     if not accepted:
         raise SystemExit("no message was accepted: look at the log of dagster dev")
-    return {
-        "latency_accepted": accepted,
-        "latency_p50_seconds": round(p50, 2),
-        "latency_p95_seconds": round(p95, 2),
-        "latency_longest_seconds": round(longest, 2),
-    }
+    return [
+        Figure("latency: accepted", accepted, "messages", Wanted(least=sent)),
+        Figure("latency: median", round(p50, 2), "s", Wanted(most=8)),
+        Figure("latency: p95", round(p95, 2), "s"),
+        Figure("latency: longest", round(longest, 2), "s"),
+    ]

@@ -37,7 +37,7 @@ _AHEAD = "SELECT setval(pg_get_serial_sequence('journeys.event_inbox', 'id'), (S
 
 
 def fill_people(engine: sa.Engine, customers: int, *, days: int, least: int = 1) -> None:
-    """`customers` profiles, and `least` to 3 orders of each (customer n has n % 4, with `least` 0 one more) in the last `days` days."""
+    """`customers` profiles, and the orders of each in the last `days` days: n % 4 for customer n; with `least` 0, one more."""
     execute(engine, _PROFILES, n=customers, at=START)
     execute(engine, _ORDERS, n=customers, at=START, days=days, least=least)
     execute(engine, _STATS)

@@ -18,6 +18,7 @@ from typing import Any
 import dagster as dg
 
 from journey_pipelines import jobs, schedules
+from journey_pipelines.assets.best_time import best_time_assets
 from journey_pipelines.assets.checks import engine_checks
 from journey_pipelines.assets.drain import drain_assets
 from journey_pipelines.assets.external import engine_tables
@@ -43,16 +44,17 @@ def build_definitions(project_path: str | Path | None = None, overrides: Mapping
     """
     project = project_assets(Path(project_path) if project_path is not None else settings().project)
     reports = report_assets(project.zone)
-    checks = engine_checks()
+    checks, best_time = engine_checks(), best_time_assets()
     drain, dispatch, retire = jobs.drain_job(), jobs.dispatch_job(), jobs.retire_job()
-    check, report = jobs.check_job(checks), jobs.report_job(reports)
+    check, report, learn = jobs.check_job(checks), jobs.report_job(reports), jobs.learn_job(best_time)
+    deploy = [jobs.deploy_job(project.deployable)] if project.deployable else []
     running = os.environ.get(SENSORS_VARIABLE, "").strip().lower() == "running"
     rings = dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED
     ticks = dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED
     return dg.Definitions(
-        assets=[*engine_tables(), drain_assets(), *project.assets, *reports],
+        assets=[*engine_tables(), drain_assets(), best_time, *project.assets, *reports],
         asset_checks=[*checks, *project.checks],
-        jobs=[drain, dispatch, retire, check, report, jobs.enter_job(), *([jobs.deploy_job(project.deployable)] if project.deployable else [])],
+        jobs=[drain, dispatch, retire, check, report, learn, jobs.enter_job(), *deploy],
         sensors=[
             inbox_sensor(drain, rings),
             sources_sensor(drain, rings),
@@ -65,6 +67,7 @@ def build_definitions(project_path: str | Path | None = None, overrides: Mapping
             schedules.report_schedule(report, report_partitions(project.zone), ticks),
             schedules.retire_schedule(retire, ticks),
             schedules.check_schedule(check, ticks),
+            schedules.learn_schedule(learn, ticks),
         ],
         resources={ENGINE: EngineResource(), **(overrides or {})},
     )

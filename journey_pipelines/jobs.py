@@ -78,6 +78,16 @@ def report_job(reports: Sequence[dg.AssetsDefinition]) -> UnresolvedAssetJobDefi
     )
 
 
+def learn_job(learned: dg.AssetsDefinition) -> UnresolvedAssetJobDefinition:
+    return dg.define_asset_job(
+        "learn_best_times",
+        selection=dg.AssetSelection.assets(learned),
+        description="Learns from opens and clicks at which hours people read.",
+        executor_def=dg.in_process_executor,
+        tags=UPKEEP_TAGS,
+    )
+
+
 def retire_job() -> dg.JobDefinition:
     """Deletes old runs of the hot lane."""
 

@@ -13,6 +13,7 @@ from reports.due import days_to_restate
 # Not between 00:00 and 03:00, where a local time may be skipped or come twice
 REPORTS_AT = "30 4 * * *"
 RETIRE_AT = "50 3 * * *"
+LEARN_AT = "40 3 * * *"
 CHECKS_AT = "*/10 * * * *"
 
 
@@ -51,6 +52,16 @@ def retire_schedule(job: dg.JobDefinition, status: dg.DefaultScheduleStatus) -> 
         cron_schedule=RETIRE_AT,
         default_status=status,
         description="Deletes old runs of the hot lane.",
+    )
+
+
+def learn_schedule(job: UnresolvedAssetJobDefinition, status: dg.DefaultScheduleStatus) -> dg.ScheduleDefinition:
+    return dg.ScheduleDefinition(
+        name="nightly_best_times",
+        job=job,
+        cron_schedule=LEARN_AT,
+        default_status=status,
+        description="Learns at which hours people read, for waits with best_time.",
     )
 
 

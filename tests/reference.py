@@ -18,7 +18,7 @@ import reference_time as clock
 from reference_known import CHANGE, DATE, FOREVER, MICROSECOND, MOVE, SCHEDULE, WATCH, Event, Journey, Place, lengths, reads
 from reference_steps import Message, Steps
 
-from journey_pipelines.expressions import values
+from journey_pipelines.expressions import analyse, values
 from journey_pipelines.store.hashes import bucket_of
 from journey_pipelines.workflows import model as m
 from journey_pipelines.workflows.segments import Segment
@@ -65,11 +65,7 @@ class Person(Steps):
     def _rank(self, segment_id: str) -> int:
         """A segment comes after those that its condition names."""
         condition = next((segment.when for segment in self.segments if segment.id == segment_id), None)
-        return (
-            1 + max((self._rank(name.split()[1]) for name in reads(condition) if name.startswith("segment ")), default=0)
-            if condition
-            else 0
-        )
+        return 1 + max(map(self._rank, analyse(condition).segments), default=0) if condition else 0
 
     def put(self, event: Event) -> None:
         """An event came in; it counts from the next tick on."""
@@ -155,8 +151,6 @@ class Person(Steps):
         if event.profile is not None:
             self.profile.patch(event.profile, event.occurred_at)
             changed |= {f"customer.{key}" for key in event.profile}
-        if event.type in ("segment.entered", "segment.left"):
-            changed.add(f"segment {event.payload['segment']}")
         self.follow(event.place, changed)
         self._goals(event, changed)
         self._exits(event, changed)
@@ -292,7 +286,7 @@ class Person(Steps):
         """In or out. Of an event that came late, what is known of later times counts too: it is asked once more where the newest one is."""
         self.move(segment, self.true(condition, place, None, None), place, received)
         newest = max((event.occurred_at for event in self.history), default=place[0])
-        if newest > place[0] and any(not name.startswith(("customer.", "segment ")) for name in reads(condition)):
+        if newest > place[0] and any(not name.startswith(("customer.", "segment.")) for name in reads(condition)):
             self.queue.append(((newest, (WATCH,)), lambda at: self._decide(segment, condition, at, None)))
 
     def _turned(self, condition: str, place: Place, changed: set[str], journey: Journey) -> bool:

@@ -176,9 +176,10 @@ def effect_of(cause: Place) -> datetime:
 
 
 def reads(condition: str) -> set[str]:
-    """What a condition depends on beside time: event types, `customer.key`, `segment id`."""
+    """What a condition depends on beside time: event types (a segment's transitions), `customer.key`."""
     found = analyse(condition)
-    return {*found.event_types, *(f"customer.{key}" for key in found.customer_fields), *(f"segment {name}" for name in found.segments)}
+    moves = ("segment.entered", "segment.left") if found.segments else ()
+    return {*found.event_types, *moves, *(f"customer.{key}" for key in found.customer_fields)}
 
 
 def lengths(condition: str) -> Iterator[timedelta]:

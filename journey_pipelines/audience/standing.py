@@ -53,7 +53,7 @@ def _limits(conn: sa.Connection, now: datetime) -> list[LimitStatus]:
     for row in conn.execute(query).all():
         limits = Limits.model_validate(row.limits)
         if limits.in_flight is not None:
-            inside: int = run_fixed(conn, "in_flight", {"workflow": row.id, "most": limits.in_flight}).scalar_one()
+            inside: int = run_fixed(conn, "operations/in_flight", {"workflow": row.id, "most": limits.in_flight}).scalar_one()
             found.append(LimitStatus(row.id, "in_flight", f"{limits.in_flight:,}", max(0, limits.in_flight - inside)))
         if limits.entries is not None:
             found.append(LimitStatus(row.id, "entries", _said(limits.entries), _entries_left(conn, row.id, limits.entries, now)))

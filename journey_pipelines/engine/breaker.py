@@ -29,8 +29,8 @@ def check_breaker(conn: sa.Connection, entered: Mapping[str, Mapping[datetime, i
         return []
     given = {"workflows": list(latest), "ats": list(latest.values()), "minimum": breaker.minimum, "now": now}
     held = []
-    for row in run_fixed(conn, "last_hour", given).all():
-        usual = run_fixed(conn, "usual_hours", {"workflow": row.workflow_id, "at": row.at}).one()
+    for row in run_fixed(conn, "operations/last_hour", given).all():
+        usual = run_fixed(conn, "operations/usual_hours", {"workflow": row.workflow_id, "at": row.at}).one()
         if usual.hours and row.entrants > breaker.factor * usual.mean:
             _hold(conn, row.workflow_id, _why(row.entrants, usual.mean, usual.hours, breaker.factor), now)
             held.append(row.workflow_id)

@@ -166,7 +166,7 @@ def write(engine: sa.Engine, request: Request, chosen: Iterable[Chosen], request
                 "customers": [one.customer_id for one in page], "payloads": documents,
             }  # fmt: skip
             with engine.begin() as conn:
-                run_fixed(conn, "enter_by_hand", given)
+                run_fixed(conn, "operations/enter_by_hand", given)
     return found
 
 
@@ -188,7 +188,7 @@ def _known(conn: sa.Connection, request: Request, chosen: Iterable[Chosen], foun
                 seen.add(one.customer_id)
                 fresh[one.customer_id] = one
         askable = [name for name in fresh if len(name) <= MAX_CUSTOMER and "\x00" not in name]
-        known = {row.id: row.inside for row in run_fixed(conn, "known_customers", {"workflow": request.workflow_id, "customers": askable})}
+        known = {row.id: row.inside for row in run_fixed(conn, "operations/known_customers", {"workflow": request.workflow_id, "customers": askable})}
         for name, one in fresh.items():
             if name not in known:
                 found.unknown += 1

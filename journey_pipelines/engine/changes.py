@@ -212,7 +212,7 @@ def _existing(conn: sa.Connection, workflow: Workflow, before: Collection[str]) 
 def _in_flight(conn: sa.Connection, workflows: list[str]) -> dict[str, dict[int, dict[str, int]]]:
     """Workflow -> version -> step -> active journeys, the newest version and the fullest step first."""
     found: dict[str, dict[int, dict[str, int]]] = {}
-    for row in run_fixed(conn, "in_flight_at", {"workflows": workflows}):
+    for row in run_fixed(conn, "operations/in_flight_at", {"workflows": workflows}):
         found.setdefault(row.workflow_id, {}).setdefault(row.version, {})[row.step_key] = row.journeys
     return found
 

@@ -26,4 +26,4 @@ def complete(conn: sa.Connection, closing: Mapping[str, datetime], now: datetime
     over = {workflow: until for workflow, until in closing.items() if until <= now}
     if not over:
         return []
-    return list(run_fixed(conn, "complete", {"workflows": list(over), "untils": list(over.values())}).scalars())
+    return list(run_fixed(conn, "operations/complete", {"workflows": list(over), "untils": list(over.values())}).scalars())

@@ -111,7 +111,8 @@ def forecast(
 ) -> Forecast:
     """Run the engine on `copy` from its clock's now for `hours`. `copy` is changed, its clock for good: never give it the original.
 
-    `before_tick` is called with each tick's time, for what is read from outside the engine's tables. `on_tick` is told each tick's time and the counts so far. Raises ValueError for a time or a tick that is not above nothing.
+    `before_tick` is called with each tick's time, for what is read from outside the engine's tables; `on_tick` is told it, and the counts
+    so far. Raises ValueError for a time or a tick that is not above nothing.
     """
     if hours <= 0 or tick <= timedelta(0):
         raise ValueError(f"forecast: hours and tick must be above 0, got {hours} and {tick}")

@@ -62,12 +62,12 @@ class Retried:
 def failures(conn: sa.Connection, workflow_id: str | None = None, most: int = 100) -> list[Failure]:
     """The last journeys that ended with an error, newest first."""
     given = {"workflow": workflow_id, "most": most}
-    return [Failure(**row) for row in run_fixed(conn, "failed", given).mappings()]
+    return [Failure(**row) for row in run_fixed(conn, "operations/failed", given).mappings()]
 
 
 def failure_groups(conn: sa.Connection, workflow_id: str | None = None) -> list[FailureGroup]:
     """All of them by workflow, step and message, the most frequent first."""
-    return [FailureGroup(**row) for row in run_fixed(conn, "failed_groups", {"workflow": workflow_id}).mappings()]
+    return [FailureGroup(**row) for row in run_fixed(conn, "operations/failed_groups", {"workflow": workflow_id}).mappings()]
 
 
 def failed_ids(conn: sa.Connection, workflow_id: str) -> list[int]:
@@ -98,14 +98,14 @@ def _retry(conn: sa.Connection, ids: list[int], by: str, now: datetime, total: R
     # as an engine transaction does, but waiting: journeys belong to whoever holds their customers' shards
     session.wait_for_shards(conn, sorted({shard_of(customer) for customer in customers}))
     good = []
-    for row in run_fixed(conn, "retry_ask", {"ids": ids}).all():
+    for row in run_fixed(conn, "operations/retry_ask", {"ids": ids}).all():
         reason = _refusal(row)
         if reason is None:
             good.append(row.id)
         else:
             total.refused[row.id] = reason
     if good:
-        total.retried += run_fixed(conn, "retry", {"ids": good, "by": by[:128], "now": now}).scalar_one()
+        total.retried += run_fixed(conn, "operations/retry", {"ids": good, "by": by[:128], "now": now}).scalar_one()
 
 
 def _refusal(row: sa.Row) -> str | None:

@@ -43,7 +43,7 @@ class Hold:
 
 def stopped(conn: sa.Connection) -> frozenset[str]:
     """Workflows in which nobody advances, of all that are deployed: drafts, paused ones and those held. Read once per batch."""
-    return frozenset(row.id for row in run_fixed(conn, "stopped", {}))
+    return frozenset(row.id for row in run_fixed(conn, "operations/stopped", {}))
 
 
 def open_holds(conn: sa.Connection) -> list[Hold]:

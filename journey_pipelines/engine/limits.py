@@ -41,7 +41,7 @@ def lock(conn: sa.Connection, workflows: Collection[str]) -> None:
     meets on its way may make two batches wait for each other, and then one of them is run again.
     """
     if workflows:
-        run_fixed(conn, "lock_limited", {"workflows": list(workflows)}).all()
+        run_fixed(conn, "operations/lock_limited", {"workflows": list(workflows)}).all()
 
 
 def room(conn: sa.Connection, workflow_id: str, limits: Limits, wanted: Mapping[datetime, int]) -> Room:
@@ -51,13 +51,13 @@ def room(conn: sa.Connection, workflow_id: str, limits: Limits, wanted: Mapping[
     lock(conn, [workflow_id])
     total = NO_LIMIT
     if limits.in_flight is not None:
-        inside: int = run_fixed(conn, "in_flight", {"workflow": workflow_id, "most": limits.in_flight}).scalar_one()
+        inside: int = run_fixed(conn, "operations/in_flight", {"workflow": workflow_id, "most": limits.in_flight}).scalar_one()
         total = max(0, limits.in_flight - inside)
     if limits.entries is None or not wanted:
         return Room(total)
     far = reach(limits.entries)
     given = {"workflow": workflow_id, "low": min(wanted) - far, "high": max(wanted) + far}
-    counted = {row.minute: row.entries for row in run_fixed(conn, "entries_near", given)}
+    counted = {row.minute: row.entries for row in run_fixed(conn, "operations/entries_near", given)}
     return Room(total, allowances(limits.entries, counted, wanted))
 
 
@@ -70,4 +70,4 @@ def note_entries(conn: sa.Connection, entered: Mapping[str, Mapping[datetime, in
         return
     workflows, minutes, entries = zip(*rows, strict=True)
     given = {"workflows": list(workflows), "minutes": list(minutes), "entries": list(entries), "slot": slot}
-    run_fixed(conn, "note_entries", given).one()
+    run_fixed(conn, "operations/note_entries", given).one()

@@ -89,6 +89,11 @@ class Plans:
         return bool(self.named or self.named_segments or self.watched or kinds & {"segment", "date", "follow"})
 
     @cached_property
+    def has_moments(self) -> bool:
+        """Whether conditions or dates write down when they are to be looked at."""
+        return any(kind in ("segment", "date") for kind, _ in self.interested)
+
+    @cached_property
     def emitting(self) -> list[int]:
         """Uids of the steps whose journeys can tell something as they advance."""
         everybody = "journey.ended" in self.named

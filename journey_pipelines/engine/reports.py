@@ -8,9 +8,9 @@ from typing import Any
 class TickReport:
     """Counts of rows; lag_seconds is how old the oldest event taken was, in the engine's time.
 
-    emitted: events, changes and segment transitions that journeys caused. parked: came due in a held or paused workflow. released: go on
-    after a hold. limited: did not enter because of a limit. breaks: workflows whose sends the breaker held. asked: customers whom a
-    schedule asked to enter. built: shards computed after a deploy.
+    followed: waits moved with their date. dated: plans of date triggers written. emitted: events, changes and segment transitions that
+    journeys caused. parked: came due in a held or paused workflow. released: go on after a hold. limited: did not enter because of a limit.
+    breaks: workflows whose sends the breaker held. asked: customers whom a schedule asked to enter. built: shards computed after a deploy.
     """
 
     rows_in: int = 0
@@ -30,6 +30,8 @@ class TickReport:
     segment_moves: int = 0
     failed: int = 0
     emitted: int = 0
+    followed: int = 0
+    dated: int = 0
     parked: int = 0
     released: int = 0
     limited: int = 0

@@ -75,9 +75,9 @@ def begin(
     if not moving and not sending:
         return []
     if moving:
-        run_fixed(conn, "park_overdue", {"workflows": sorted(moving), "now": now})
+        run_fixed(conn, "operations/park_overdue", {"workflows": sorted(moving), "now": now})
     begun = []
-    for row in run_fixed(conn, "waiting_for_release", {"workflows": sorted({*moving, *sending}), "now": now}).all():
+    for row in run_fixed(conn, "operations/waiting_for_release", {"workflows": sorted({*moving, *sending}), "now": now}).all():
         parked = row.parked if row.workflow_id in moving else 0
         overdue = row.overdue if row.workflow_id in sending else 0
         if parked or overdue:
@@ -95,7 +95,7 @@ def _write(conn: sa.Connection, one: Resumption) -> None:
         conn.execute(statement.on_conflict_do_update(index_elements=["workflow_id"], set_=values))
     if one.overdue:
         span = round((one.until_at - one.from_at) / timedelta(microseconds=1))
-        run_fixed(conn, "spread_messages", {"workflow": one.workflow_id, "from_at": one.from_at, "span": span})
+        run_fixed(conn, "operations/spread_messages", {"workflow": one.workflow_id, "from_at": one.from_at, "span": span})
 
 
 @dataclass(frozen=True)
@@ -127,9 +127,9 @@ def let_go(conn: sa.Connection, shards: Sequence[int], now: datetime, limit: int
     """
     if conn.execute(sa.select(resumptions.c.workflow_id).where(resumptions.c.from_at <= now).limit(1)).first() is None:
         return 0
-    released: int = run_fixed(conn, "let_go", {"shards": list(shards), "now": now, "row_limit": limit}).scalar_one()
+    released: int = run_fixed(conn, "operations/let_go", {"shards": list(shards), "now": now, "row_limit": limit}).scalar_one()
     if not released:
-        run_fixed(conn, "resumed", {"now": now})
+        run_fixed(conn, "operations/resumed", {"now": now})
     return released
 
 

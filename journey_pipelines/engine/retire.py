@@ -28,10 +28,10 @@ def retire(conn: sa.Connection, workflow_id: str, version: int, now: datetime, *
 
     After `workflow_steps` of `version` and deployment.named_events are written; the caller holds the deployment, so nobody moves meanwhile.
     """
-    ids = list(run_fixed(conn, "outdated", {"workflow": workflow_id, "version": version}).scalars())
+    ids = list(run_fixed(conn, "operations/outdated", {"workflow": workflow_id, "version": version}).scalars())
     total = Retired()
     for start in range(0, len(ids), batch):
-        row = run_fixed(conn, "retire", {"ids": ids[start : start + batch], "version": version, "now": now}).one()
+        row = run_fixed(conn, "operations/retire", {"ids": ids[start : start + batch], "version": version, "now": now}).one()
         total = Retired(
             total.version_retired + row.version_retired, total.step_removed + row.step_removed, total.taken_back + row.taken_back
         )

@@ -74,7 +74,9 @@ def _work_round(batch: Batch, number: int, facts: _Facts) -> bool:
     if facts.moved:
         _run_fixed(batch, "moves", number)
     words = sorted(facts.words)
-    _watch(batch, "follow", words, number)
+    if _watch(batch, "follow", words, number):
+        # a date that has gone by goes on before what else the row may do
+        advance_round(batch, number, after=True)
     for kind in ("goal", "exit"):
         seen: set[int] = set()
         for word in words:
@@ -92,31 +94,26 @@ def _work_round(batch: Batch, number: int, facts: _Facts) -> bool:
                 entered.add(workflow_id)
                 _enter(batch, workflow_id, entry, number)
     _watch(batch, "segment", words, number)
-    before_dates = report.built
     _watch(batch, "date", words, number)
-    if plans.effects and (report.emitted > before or report.built > before_dates or _moments_due(batch)):
+    # a condition's or a date's own time, written a moment ago, may have come already: then it has a place among the rounds to come
+    if plans.effects and (report.emitted > before or plans.has_moments):
         changed |= absorb(batch, number + 1)
     return changed
-
-
-def _moments_due(batch: Batch) -> bool:
-    """Whether a condition's or a date's own time, written a moment ago, has come already: then it has a place among the rounds to come."""
-    return any(kind in ("segment", "date") for kind, _ in batch.plans.interested)
 
 
 def _enter(batch: Batch, workflow_id: str, entry: EntryStatements, number: int) -> None:
     for statement in (entry.refresh, entry.restart):
         if statement is not None:
             _run(batch, statement, number)
-    values: dict[str, Any] = {}
+    came: dict[datetime, int] = {}
+    room: limits.Room | None = None
     if entry.limits is not None and entry.wanted is not None:
         given = batch.values(round=number, low=_ALL[0], high=_ALL[1])
         rows = batch.conn.exec_driver_sql(entry.wanted.sql, entry.wanted.bind(given))
         # what this batch caused itself may enter a workflow that it did not lock at its start
         limits.lock(batch.conn, [workflow_id])
-        values = limits.room(batch.conn, workflow_id, entry.limits, {row.bucket: row.n for row in rows}).values()
-    came: dict[datetime, int] = {}
-    _run(batch, entry.enter, number, came=came, **values)
+        room = limits.room(batch.conn, workflow_id, entry.limits, {row.bucket: row.n for row in rows})
+    _run(batch, entry.enter, number, came=came, room=room)
     if came:
         limits.note_entries(batch.conn, {workflow_id: came}, slot=min(batch.shards))
         mine = batch.entered.setdefault(workflow_id, {})
@@ -130,13 +127,16 @@ def _limited(batch: Batch, ahead: dict[int, _Facts]) -> list[str]:
     return sorted({name for word in words for name, entry in batch.plans.entries(word) if entry.limits is not None})
 
 
-def _watch(batch: Batch, kind: str, words: list[str], number: int) -> None:
+def _watch(batch: Batch, kind: str, words: list[str], number: int) -> bool:
+    """Whether a wait was moved to another date."""
     seen: set[int] = set()
+    before = batch.report.followed
     for word in words:
         for uid, statement in batch.plans.watches(kind, word):
             if uid not in seen:
                 seen.add(uid)
                 _run(batch, statement, number)
+    return batch.report.followed > before
 
 
 def _wake(batch: Batch, number: int, types: list[str]) -> bool:
@@ -154,13 +154,25 @@ def _wake(batch: Batch, number: int, types: list[str]) -> bool:
     return batch.report.woken > before
 
 
-def _run(batch: Batch, statement: Statement, number: int, *, came: dict[datetime, int] | None = None, **values: Any) -> None:
-    """One statement over the round; where an event makes it fail, without that event. `came`: filled with who entered, by time."""
+def _run(
+    batch: Batch,
+    statement: Statement,
+    number: int,
+    *,
+    came: dict[datetime, int] | None = None,
+    room: limits.Room | None = None,
+    **values: Any,
+) -> None:
+    """One statement over the round; where an event makes it fail, without that event. `came`: filled with who entered, by time; `room`: how
+    many may, together.
+    """
 
     entered = {} if came is None else came
 
     def work(low: int, high: int) -> dict[str, Any]:
-        return run(batch.conn, statement, batch.values(round=number, low=low, high=high, **values))
+        return run(
+            batch.conn, statement, batch.values(round=number, low=low, high=high, **values, **(room.values(entered) if room else {}))
+        )
 
     def done(counts: dict[str, Any]) -> None:
         _count(batch, counts)
@@ -232,6 +244,8 @@ _COUNTED: Iterable[tuple[str, str]] = (
     ("conversions", "conversions"),
     ("woken", "woken"),
     ("emitted", "emitted"),
+    ("followed", "followed"),
+    ("dated", "dated"),
     ("limited", "limited"),
 )
 

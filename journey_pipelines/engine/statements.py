@@ -11,7 +11,7 @@ from journey_pipelines.compiler.statement import Statement
 
 @cache
 def fixed(name: str) -> str:
-    """The text of sql/<name>.sql."""
+    """The text of sql/<name>.sql; those under `operations/` are asked for by people, or once in a while, not in every batch."""
     return (resources.files("journey_pipelines.engine") / "sql" / f"{name}.sql").read_text()
 
 

@@ -182,10 +182,8 @@ def _analyze(copy: sa.Engine) -> None:
 
 def _say_what_it_is(conn: sa.Connection, name: str) -> None:
     """For an administrator who finds it, and for the next copy, which drops what a killed process left."""
-    said = sql.SQL("COMMENT ON DATABASE {} IS {}").format(
-        sql.Identifier(name), sql.Literal(f"a copy that may be dropped; {_now().isoformat()}")
-    )
-    _driver(conn).execute(said)
+    text = f"a copy of {conn.engine.url.database} that may be dropped; {_now().isoformat()}"
+    _driver(conn).execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(text)))
 
 
 def _drop_what_was_left(engine: sa.Engine) -> None:

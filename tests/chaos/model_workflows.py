@@ -1,7 +1,8 @@
 """The hard workflows of the model test: every rule about order, waits and re-entry in a place where it is easily got wrong.
 
 Each is written twice, (A, B): the machine deploys the one or the other at any time, and journeys stay on the version they began with.
-No two of them write the same key of a profile: what two journeys of a person write at one moment has no order.
+No condition of a step reads what another journey's step writes, unless something is told of it: what is not told has no order within a
+tick (customer.* and in_segment are as known when processed).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ steps:
     next:
       - when: arrived.type == 'cart' and arrived.total > event.total
         to: arms
-      - when: customer.reminders > {limit} or clicked('remind')
+      - when: event.total > {limit} or clicked('remind')
         to: late
       - else: end
   - id: arms
@@ -49,7 +50,6 @@ steps:
   - id: late
     wait: {{for: noted, timeout: 6 hours, since: entry}}
     do:
-      - remove_from_segment: reminded
       - send_push: {{title: Late, text: Late, when: arrived}}
 """
 
@@ -105,7 +105,7 @@ steps:
       - send_sms: {{text: Thanks}}
       - update_profile: {{increment: {{bought: "{{{{ event.total }}}}"}}}}
     next:
-      - when: event_count('purchase') > 2 and customer.bought > 100
+      - when: event_count('purchase') > 2 and event_sum('purchase', 'total') > 50
         to: big
       - else: wait
   - id: wait
@@ -167,8 +167,8 @@ steps:
 
 EVENTS: dict[str, tuple[str, str]] = {
     "cart": (
-        CART.format(wait="1 hour", limit=2, share=60, rest=40),
-        CART.format(wait="{for: noted, timeout: 50 minutes}", limit=1, share=20, rest=80),
+        CART.format(wait="1 hour", limit=40, share=60, rest=40),
+        CART.format(wait="{for: noted, timeout: 50 minutes}", limit=20, share=20, rest=80),
     ),
     "fresh": (FRESH.format(reentry="never", wait="1 month"), FRESH.format(reentry="{after: 10 days, of: entry}", wait="31 days")),
     "always": (ALWAYS.format(reentry="always", wait="3 hours"), ALWAYS.format(reentry="{after: 2 hours, of: entry}", wait="1 day")),

@@ -40,7 +40,8 @@ def shape(fresh_interpreter: Callable[..., Any]) -> dict[str, Any]:
 
 def test_its_shape(shape: dict[str, Any]) -> None:
     assert shape["jobs"] == [
-        "check_journeys", "deploy_workflows", "dispatch_messages", "drain_journeys", "enter_journeys", "report_journeys", "retire_runs",
+        "check_journeys", "deploy_workflows", "dispatch_messages", "drain_journeys", "enter_journeys", "learn_best_times", "report_journeys",
+        "retire_runs",
     ]  # fmt: skip
     assert shape["sensors"] == {
         "due_journeys_doorbell": "drain_journeys",
@@ -51,11 +52,13 @@ def test_its_shape(shape: dict[str, Any]) -> None:
         "sources_doorbell": "drain_journeys",
     }
     assert shape["schedules"] == {
+        "nightly_best_times": ["40 3 * * *", "learn_best_times"],
         "nightly_journey_reports": ["30 4 * * *", "report_journeys"],
         "nightly_run_retirement": ["50 3 * * *", "retire_runs"],
         "regular_journey_checks": ["*/10 * * * *", "check_journeys"],
     }
     assert shape["made"] == [
+        "journeys/best_time_prior",
         "journeys/journey_advancements",
         "journeys/journey_entries",
         "journeys/reports/page",

@@ -216,9 +216,14 @@ def test_what_a_deploy_or_a_release_left_rings(left: str, definitions: dg.Defini
                'id', 1, 'workflow_id', 'hello', 'version', 1, 'customer_id', 'ann', 'shard', 0, 'entry_key', '', 'trigger_id', 't',
                'status', 'active',
                'step_key', 'hello', 'step_uid', 1, 'visit', 1, 'at', now(), 'at_seq', 1, 'due_at', now(), 'due_seq', 1, 'entered_at', now(),
-               'entered_seq', 1, 'held_at', now(), 'held_out', false))).*""",
+               'entered_seq', 1, 'held_at', now(), 'held_out', false, 'depth', 0, 'skip', false))).*""",
+        """WITH held AS (INSERT INTO journeys.operator_holds (workflow_id, what, why, held_by, held_at)
+                         VALUES ('hello', 'dispatch', 'odd', 'breaker', now()))
+           INSERT INTO journeys.automation_workflows
+                  (id, version, is_current, name, status, category, definition, content_hash, deployed_at)
+           VALUES ('hello', 1, true, 'Hello', 'active', 'marketing', '{}', 'x', now())""",
     ],
-    ids=["channel not configured", "workflow paused", "journey held"],
+    ids=["channel not configured", "workflow paused", "journey held", "sends held"],
 )
 def test_what_no_dispatch_would_move_does_not_ring(
     put_off: str, definitions: dg.Definitions, instance: DagsterInstance, db: sa.Engine

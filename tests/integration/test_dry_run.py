@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,10 @@ def fingerprint(engine: sa.Engine) -> dict[str, str]:
 
 
 def copies(url: str) -> list[str]:
+    """The copies there are of a database; other tests make some of theirs."""
+    said = "SELECT datname FROM pg_database WHERE shobj_description(oid, 'pg_database') LIKE %s ORDER BY 1"
     with psycopg.connect(url.replace("+psycopg", "")) as conn:
-        return [name for (name,) in conn.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", (PREFIX,))]
+        return [name for (name,) in conn.execute(said, (f"a copy of {sa.make_url(url).database} that may be dropped; %",))]
 
 
 def run(copy: DatabaseCopy, **options: Any) -> Forecast:
@@ -203,17 +206,17 @@ def test_the_copy_goes_when_the_block_fails(world: World, db_url: str) -> None:
 
 
 def test_what_a_killed_process_left_goes_with_the_next_copy(world: World, db_url: str) -> None:
-    url = db_url.replace("+psycopg", "")
-    old, young, foreign = f"{PREFIX}old", f"{PREFIX}young", f"{PREFIX}foreign"
+    url, own = db_url.replace("+psycopg", ""), secrets.token_hex(6)
+    old, young, foreign = f"{PREFIX}old_{own}", f"{PREFIX}young_{own}", f"{PREFIX}foreign_{own}"
     with psycopg.connect(url, autocommit=True) as conn:
-        for name, said in ((old, "2026-01-01T00:00:00+00:00"), (young, datetime.now().astimezone().isoformat())):
+        for name, begun in ((old, "2026-01-01T00:00:00+00:00"), (young, datetime.now(UTC).isoformat())):
             conn.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
-            conn.execute(f"COMMENT ON DATABASE {name} IS 'a copy that may be dropped; {said}'")  # type: ignore[call-overload]
+            conn.execute(f"COMMENT ON DATABASE {name} IS 'a copy of x that may be dropped; {begun}'")  # type: ignore[call-overload]
         conn.execute(f"CREATE DATABASE {foreign}")  # type: ignore[call-overload]
     try:
-        with copied(db_url):
-            pass
-        assert sorted(copies(db_url)) == [foreign, young]
+        with copied(db_url), psycopg.connect(url) as conn:
+            left = conn.execute("SELECT datname FROM pg_database WHERE datname = ANY (%s) ORDER BY 1", ([old, young, foreign],)).fetchall()
+        assert left == [(foreign,), (young,)]
     finally:
         with psycopg.connect(url, autocommit=True) as conn:
             for name in (old, young, foreign):

@@ -240,7 +240,7 @@ def test_the_slices_use_their_index(db: sa.Engine) -> None:
         conn.exec_driver_sql("ANALYZE journeys.customer_journeys")
     with db.begin() as conn:
         given = {"shards": list(range(64)), "now": at(minutes=3), "row_limit": 10_000}
-        plan = "\n".join(row[0] for row in conn.exec_driver_sql("EXPLAIN (ANALYZE, COSTS OFF) " + fixed("let_go"), given))
+        plan = "\n".join(row[0] for row in conn.exec_driver_sql("EXPLAIN (ANALYZE, COSTS OFF) " + fixed("operations/let_go"), given))
     assert "customer_journeys_held" in plan and "Seq Scan on customer_journeys" not in plan
     assert one(db, "SELECT count(*) FROM journeys.customer_journeys WHERE held_at IS NULL") < 200
 

@@ -20,7 +20,7 @@ WITH going AS MATERIALIZED (
     UPDATE journeys.customer_journeys j SET
         held_at = NULL,
         skip = c.policy = 'skip' AND j.due_at < c.goes_at,
-        due_was = CASE WHEN j.due_at < c.goes_at THEN j.due_at END,
+        due_was = CASE WHEN j.due_at < c.goes_at THEN coalesce(j.due_was, j.due_at) ELSE j.due_was END,
         due_at = greatest(j.due_at, c.goes_at),
         due_seq = CASE WHEN j.due_at < c.goes_at THEN 9223372036854775807 ELSE j.due_seq END
       -- by the key, also where the planner knows nothing of resumptions and would rather read the whole table
