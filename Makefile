@@ -7,6 +7,7 @@
 
 DURATION ?=
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 WIPE := .venv/bin/python -c "from pathlib import Path; from journey_pipelines.store.server import wipe; wipe(Path('.journeys'))"
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 
@@ -48,8 +49,8 @@ lint: venv ## ruff, mypy, and who may import whom
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-bench: venv ## how fast it is, against hand-written SQL in the same run; some minutes
-	@.venv/bin/python -m benchmarks
+bench: venv ## how fast it is, against hand-written SQL in the same run; half an hour; BENCH_ARGS="--quick branch"
+	@.venv/bin/python -m benchmarks $(BENCH_ARGS)
 
 clean: ## stop the embedded server; delete its data, the demo's state, and caches
 	@if [ -e .venv/.installed ]; then $(WIPE); fi

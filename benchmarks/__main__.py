@@ -4,6 +4,7 @@
 """
 
 import argparse
+import resource
 import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -46,6 +47,7 @@ def main() -> int:
             measure_alone, long = BY_ITSELF[name]
             out.print(f"measuring {name} ({long}) ...")
             figures += measure_alone(sizes)
+    figures.append(Figure("memory: most this process took", round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024), "MB"))
     out.print(as_table(figures, judged=judged))
     sys.stdout.write(as_json(figures, judged=judged) + "\n")
     return 1 if judged and any(figure.met is False for figure in figures) else 0

@@ -123,7 +123,7 @@ def measure(server_url: str, workflows: int, due: int) -> list[Figure]:
             first = _enter(engine, first, each, now - timedelta(minutes=30), timedelta(minutes=1), most=due)
             rates.append(_advance(worker, now, due))
     return [
-        Figure("many: workflows", workflows, f"of {STEPS} steps"),
+        Figure(f"many: workflows of {STEPS} steps", workflows, "workflows"),
         Figure("many: deploy", round(deploying, 1), "s"),
         Figure("many: first idle tick", starting, "ms"),
         Figure("many: idle tick", idle, "ms", Wanted(most=100)),

@@ -74,7 +74,8 @@ _ORPHANS = {
          WHERE NOT EXISTS (SELECT FROM journeys.customer_journeys j WHERE j.id = l.journey_id)""",
     "conversions without a journey and its event": """
         SELECT count(*) FROM journeys.conversions c
-         WHERE NOT EXISTS (SELECT FROM journeys.customer_journeys j JOIN journeys.customer_events e ON e.customer_id = j.customer_id
+         WHERE c.event_type <> 'condition'
+           AND NOT EXISTS (SELECT FROM journeys.customer_journeys j JOIN journeys.customer_events e ON e.customer_id = j.customer_id
                             WHERE j.id = c.journey_id AND e.seq = c.event_seq)""",
     "events with a journey that is not there": """
         SELECT count(*) FROM journeys.customer_events e

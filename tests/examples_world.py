@@ -73,6 +73,10 @@ class Story:
     def then(self, when: datetime, act: Callable[[ExampleWorld], object]) -> None:
         self.acts.append((when, act))
 
+    def sends(self, when: datetime) -> None:
+        """A provider takes all that is planned by then, for everybody."""
+        self.then(when, lambda world: world.sends(when))
+
     def click(self, when: datetime, customer: str, step: str, **payload: Any) -> None:
         """A customer clicks in the latest message of a step, which the provider had taken by then."""
 
@@ -92,6 +96,7 @@ class ExampleWorld(World):
         super().__init__(db, root, batch_size=batch_size)
         self.now = now
         deploy(db, load_project(root), now)
+        self.tick(now)
 
     def begin_again(self, *, batch_size: int = 10_000) -> None:
         super().begin_again(batch_size=batch_size)
@@ -100,20 +105,29 @@ class ExampleWorld(World):
             conn.execute(sa.update(t.engine_shards).values(planned_until=None))
 
     def play(self, story: Story, until: datetime, every: timedelta) -> None:
-        """The whole story, with a tick every so often, before each act, and at the end."""
+        """The story up to a time, with a tick every so often, before each act, and at the end."""
         with self.db.begin() as conn:
             for row in story.events:
                 conn.execute(sa.insert(t.event_inbox).values({key: value for key, value in row.items() if value is not None}))
-        following = self.now
-        acts: list[tuple[datetime, Callable[[ExampleWorld], object] | None]] = [*story.acts, (until, None)]
-        for when, act in sorted(acts, key=lambda one: one[0]):
-            while (following := following + every) < when:
-                self.tick(following)
-            following -= every
-            self.tick(when)
-            if act is not None:
-                act(self)
-        self.tick(until)
+        following = self.now + every
+        for when, act in sorted((one for one in story.acts if one[0] <= until), key=lambda one: one[0]):
+            following = self._up_to(when, following, every)
+            act(self)
+        self._up_to(until, following, every)
+
+    def _up_to(self, when: datetime, following: datetime, every: timedelta) -> datetime:
+        """Ticks of the grid before a time, and one at it; returns the grid's next."""
+        while following < when:
+            self.tick(following)
+            following += every
+        self.tick(when)
+        return following
+
+    def sends(self, when: datetime) -> None:
+        """Delivery's part: a provider took all that is planned."""
+        m = t.messages
+        with self.db.begin() as conn:
+            conn.execute(sa.update(m).where(m.c.state == "planned").values(state="accepted", accepted_at=when, updated_at=when))
 
     # -- what happened, on the customers' clocks ---------------------------------------------------------------------
 

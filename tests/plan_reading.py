@@ -26,10 +26,11 @@ class Reading:
     def add(self, node: dict[str, Any]) -> None:
         table = node.get("Relation Name")
         if table in LARGE and "Scan" in node["Node Type"]:
-            if node["Node Type"] == "Seq Scan" and node["Actual Loops"]:
-                self.whole.add(table)
             read = node["Actual Rows"] + node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
             self.scanned += read * node["Actual Loops"]
+            # one that is empty may be read in any way
+            if node["Node Type"] == "Seq Scan" and read * node["Actual Loops"]:
+                self.whole.add(table)
         for child in node.get("Plans", ()):
             self.add(child)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import reference_time as clock
@@ -48,24 +49,42 @@ class Person(Steps):
     # -- what happens ------------------------------------------------------------------------------------------------
 
     def deploy(self, workflows: Iterable[m.Workflow], segments: Iterable[Segment], at: datetime) -> None:
-        """New journeys are of the new versions, those under way stay on theirs, or end (`in_flight: exit`)."""
-        before, self.workflows = self.workflows, {workflow.id: workflow for workflow in workflows}
-        self.segments = list(segments)
+        """New journeys are of the new versions, those under way stay on theirs, or end (`in_flight: exit`). Nobody is told who is in a
+        segment by its new condition; a date trigger that changed is planned anew."""
+        before, conditions = self.workflows, {segment.id: segment.when for segment in self.segments}
+        dates = {(w.id, t.id): t for w, t in self._triggers() if isinstance(t, m.DateTrigger)}
+        self.workflows, self.segments = {workflow.id: workflow for workflow in workflows}, list(segments)
         for workflow, trigger in self._triggers():
             if isinstance(trigger, m.ConditionTrigger):
                 self.segments.append(Segment(id=condition_segment(workflow.id, trigger.id), name=trigger.id, when=trigger.condition))
             if isinstance(trigger, m.ScheduleTrigger):
                 self._ticked.setdefault((workflow.id, trigger.id), at)
-        self.segments.sort(key=lambda segment: self._rank(segment.id))
+            if isinstance(trigger, m.DateTrigger) and dates.get((workflow.id, trigger.id)) != trigger:
+                self._plans.pop((workflow.id, trigger.id), None)
+                self._plan(workflow, trigger, (at, (FOREVER,)))
+        self.segments = self._in_order()
+        for segment in self.segments:
+            if segment.when is not None and conditions.get(segment.id) != segment.when:
+                self.move(segment.id, self.true(segment.when, (at, (FOREVER,)), None, None), (at, (WATCH,)), quiet=True)
         for workflow in self.workflows.values():
             if workflow.in_flight == "exit" and before.get(workflow.id, workflow) != workflow:
                 for journey in self._active(workflow.id):
                     self.end(journey, (at, (CHANGE,)), "version_retired")
+        self._looked = self._looked or at
 
-    def _rank(self, segment_id: str) -> int:
-        """A segment comes after those that its condition names."""
-        condition = next((segment.when for segment in self.segments if segment.id == segment_id), None)
-        return 1 + max(map(self._rank, analyse(condition).segments), default=0) if condition else 0
+    def _in_order(self) -> list[Segment]:
+        """By id, each after those that its condition names: the order in which a change moves the person."""
+        found = {segment.id: segment for segment in self.segments}
+        done: dict[str, Segment] = {}
+
+        def visit(ids: Iterable[str]) -> None:
+            for id_ in sorted(ids):
+                if id_ in found and id_ not in done:
+                    visit(analyse(found[id_].when or "true").segments)
+                    done[id_] = found[id_]
+
+        visit(found)
+        return list(done.values())
 
     def put(self, event: Event) -> None:
         """An event came in; it counts from the next tick on."""
@@ -83,7 +102,7 @@ class Person(Steps):
 
     def hold(self, workflow_id: str) -> None:
         """Nobody goes on at a step; entries, exits, goals and wakes are as ever. Who was about to be let go stays."""
-        self.held[workflow_id] = self.held.get(workflow_id, 0) + 1
+        self.held[workflow_id] = abs(self.held.get(workflow_id, 0)) + 1
 
     def release(self, workflow_id: str, now: datetime, spread: timedelta) -> None:
         """Who came due meanwhile goes on somewhere in `spread`, by a hash; with `on_resume: skip` without that step's actions."""
@@ -95,9 +114,10 @@ class Person(Steps):
                 goes_at = now + timedelta(microseconds=spread // MICROSECOND * bucket // 10_000)
                 journey.parked = True
                 policy = self.workflows[workflow_id].on_resume
-                self.queue.append(((goes_at, (0,)), lambda place, j=journey, p=policy: self._let_go(j, place[0], p, number)))
+                self.queue.append(((goes_at, (0,)), partial(self._let_go, journey, policy, number)))
 
-    def _let_go(self, journey: Journey, at: datetime, policy: str, number: int) -> None:
+    def _let_go(self, journey: Journey, policy: str, number: int, place: Place) -> None:
+        at = place[0]
         if journey.ended is None and self.held[journey.workflow.id] == number:
             journey.parked = False
             if journey.due[0] < at:
@@ -108,7 +128,7 @@ class Person(Steps):
         seen = [event for event in self._inbox if event.occurred_at <= now]
         self._inbox = [event for event in self._inbox if event.occurred_at > now]
         self.history += seen
-        self.queue += [(event.place, lambda _, event=event: self._event(event)) for event in seen]
+        self.queue += [(event.place, partial(self._event, event)) for event in seen]
         while (first := self._first(now)) is not None:
             place, work = first
             self._here = max(self._here or place[0], place[0])
@@ -119,7 +139,7 @@ class Person(Steps):
         """What comes next: something of the queue, a date, a condition that time alone may change, or a timer."""
         found = [queued for queued in self.queue if queued[0][0] <= now]
         dates = [(key, at) for key, (_, at) in self._plans.items() if at is not None and at <= now]
-        found += [((at, (DATE,)), lambda place, key=key: self._date(key, place)) for key, at in dates]
+        found += [((at, (DATE,)), partial(self._date, key)) for key, at in dates]
         found += self._next_ticks(now)
         found += [((at, (WATCH,)), lambda place: self.changed(place, set())) for at in self._rechecks(now)]
         if timer := self._timer((now, (FOREVER,))):
@@ -145,7 +165,7 @@ class Person(Steps):
 
     # -- one event ---------------------------------------------------------------------------------------------------
 
-    def _event(self, event: Event) -> None:
+    def _event(self, event: Event, _: Place | None = None) -> None:
         """The patch it brings, goals, exits, wakes (and the woken go on as far as they can), entries; then what it changed is looked at."""
         changed = {event.type}
         if event.profile is not None:
@@ -209,8 +229,9 @@ class Person(Steps):
         woken = False
         for journey in self.journeys:
             wait = journey.step.wait
-            waits = isinstance(wait, m.EventWait) and journey.ended is None and journey.arrived is None
-            if waits and self.awaited(wait, event, journey):
+            if not isinstance(wait, m.EventWait) or journey.ended is not None or journey.arrived is not None:
+                continue
+            if self.awaited(wait, event, journey):
                 journey.arrived, journey.due, woken = event, max(journey.at, event.place), True
         return woken
 
@@ -277,10 +298,14 @@ class Person(Steps):
                 self._decide(segment.id, segment.when, place, received)
         for workflow, trigger in self._triggers():
             if isinstance(trigger, m.DateTrigger) and (reads(trigger.date) | {"customer.timezone"}) & changed:
-                date = values.time_of(self.value(trigger.date, place, None, None)), self.zone
-                if date != self._plans.get((workflow.id, trigger.id), (None, None))[0]:
-                    self._plans[workflow.id, trigger.id] = date, self._fires(trigger, date[0], place[0])
-        self._looked = place[0]
+                self._plan(workflow, trigger, place)
+        # at the instant of what changed time may turn something as well, and that comes after it
+        self._looked = place[0] - MICROSECOND if changed else place[0]
+
+    def _plan(self, workflow: m.Workflow, trigger: m.DateTrigger, place: Place) -> None:
+        date = values.time_of(self.value(trigger.date, place, None, None)), self.zone
+        if date != self._plans.get((workflow.id, trigger.id), (None, None))[0]:
+            self._plans[workflow.id, trigger.id] = date, self._fires(trigger, date[0], place[0])
 
     def _decide(self, segment: str, condition: str, place: Place, received: datetime | None) -> None:
         """In or out. Of an event that came late, what is known of later times counts too: it is asked once more where the newest one is."""
@@ -296,9 +321,9 @@ class Person(Steps):
         return bool(reads(condition) & changed) if changed else self._flipped(condition, place, journey)
 
     def _flipped(self, condition: str, place: Place, journey: Journey | None) -> bool:
-        """Another answer than a microsecond ago."""
-        before = self.true(condition, (place[0] - MICROSECOND, (FOREVER,)), journey, None)
-        return self.true(condition, place, journey, None) != before
+        """Another answer than a microsecond ago, and nothing happened."""
+        before = place[0] - MICROSECOND, (FOREVER,)
+        return self.true(condition, before, journey, None, now=place[0]) != self.true(condition, before, journey, None)
 
     def _rechecks(self, now: datetime) -> Iterator[datetime]:
         """The next instant at which time alone may change a condition: every time the person has, moved by every length that is named."""
@@ -306,7 +331,7 @@ class Person(Steps):
             rule for j in self.journeys if j.ended is None for rule in (*j.workflow.exit, *([j.workflow.goal] if j.workflow.goal else ()))
         ]
         conditions = {rule.when for rule in rules if rule.when and m.rule_event(rule) is None} | {s.when for s in self.segments if s.when}
-        spans = {length for condition in conditions for length in lengths(condition)}
+        spans = {length for condition in conditions for length in lengths(condition) if length}
         times = [event.occurred_at for event in self.history] + self.profile.times()
         near = {time + sign * span for time in times for span in spans for sign in (1, -1)}
         moments = [at + d for at in near for d in (timedelta(0), MICROSECOND) if self._looked and self._looked < at + d <= now]
@@ -341,7 +366,7 @@ class Person(Steps):
                 fresh = [at for at in ticks if now - at <= timedelta(hours=1)] or (ticks[-1:] if trigger.catchup == "last" else [])
                 # who changed zones meanwhile has no tick in the past
                 for at in [at for at in fresh if self._here is None or at >= self._here][:1]:
-                    yield (at, (SCHEDULE,)), lambda place, w=workflow, t=trigger: self._scheduled(w, t, place)
+                    yield (at, (SCHEDULE,)), partial(self._scheduled, workflow, trigger)
 
     def _scheduled(self, workflow: m.Workflow, trigger: m.ScheduleTrigger, place: Place) -> None:
         self._ticked[workflow.id, trigger.id] = place[0]

@@ -87,11 +87,12 @@ class Known:
 
     # -- expressions -------------------------------------------------------------------------------------------------
 
-    def true(self, text: str, place: Place, journey: Journey | None, event: Event | None) -> bool:
-        return values.truth(self.value(text, place, journey, event))
+    def true(self, text: str, place: Place, journey: Journey | None, event: Event | None, now: datetime | None = None) -> bool:
+        return values.truth(self.value(text, place, journey, event, now))
 
-    def value(self, text: str, place: Place, journey: Journey | None, event: Event | None) -> Any:
-        names, functions = self._names(place, journey, event)
+    def value(self, text: str, place: Place, journey: Journey | None, event: Event | None, now: datetime | None = None) -> Any:
+        """What an expression gives with the history up to `place`; `now` is that of the place where nothing else is said."""
+        names, functions = self._names(place, journey, event, now or place[0])
         return evaluate(text, names, functions)
 
     def written(self, value: Any, place: Place, journey: Journey, arrived: Event | None) -> Any:
@@ -100,7 +101,7 @@ class Known:
             case str():
                 if lone := _LONE.fullmatch(value):
                     return self.value(lone[1], place, journey, arrived)
-                names, functions = self._names(place, journey, arrived)
+                names, functions = self._names(place, journey, arrived, place[0])
                 return make_environment().from_string(value).render({**names, **functions}) if "{{" in value else value
             case Mapping():
                 return {key: self.written(item, place, journey, arrived) for key, item in value.items()}
@@ -108,10 +109,10 @@ class Known:
                 return [self.written(item, place, journey, arrived) for item in value]
         return value
 
-    def _names(self, place: Place, journey: Journey | None, event: Event | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _names(self, place: Place, journey: Journey | None, event: Event | None, now: datetime) -> tuple[dict[str, Any], dict[str, Any]]:
         """`event` is what started the journey, `arrived` what is looked at now; before there is a journey, `event` is that."""
         happened = event_names(event.type, event.occurred_at, event.payload) if event else None
-        names: dict[str, Any] = {"customer": self.profile.names(), "now": place[0], "brand": {}, "event": happened, "arrived": None}
+        names: dict[str, Any] = {"customer": self.profile.names(), "now": now, "brand": {}, "event": happened, "arrived": None}
         names["journey"] = {}
         if journey is not None:
             entered, reached = journey.entered, journey.at
@@ -125,7 +126,7 @@ class Known:
         members = frozenset(row[0] for row in self.memberships if row[2] is None)
         inside = frozenset(j.workflow.id for j in self.journeys if j.ended is None)
         facts = Facts(
-            now=place[0],
+            now=now,
             at=place[0],
             at_seq=seq,
             zone=self.zone,
@@ -149,7 +150,7 @@ class Known:
         event = Event(effect_of(cause), (*seq, next(self.numbers)), type_, payload, journey=journey.number if journey else None)
         self.queue.append((event.place, lambda _: self.told(event)))
 
-    def move(self, segment: str, inside: bool, place: Place, received: datetime | None = None) -> None:
+    def move(self, segment: str, inside: bool, place: Place, received: datetime | None = None, *, quiet: bool = False) -> None:
         """In or out of a segment; only what changes is told. What was `received` late has late effects."""
         current, at = next((row for row in self.memberships if row[0] == segment and row[2] is None), None), effect_of(place)
         if inside == (current is not None):
@@ -158,6 +159,8 @@ class Known:
             current[2] = max(current[1], at)
         else:
             self.memberships.append([segment, at, None])
+        if quiet:
+            return
         type_, payload = "segment.entered" if inside else "segment.left", {"segment": segment}
         self.later(at, SEGMENT, lambda place: self.told(Event(place[0], place[1], type_, payload, received)))
 

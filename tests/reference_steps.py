@@ -65,7 +65,7 @@ class Steps(Known):
 
     def date_of(self, wait: m.DateWait, journey: Journey, place: Place) -> datetime | None:
         """The instant of a wait's date as it is known now; `now` in it is when the journey reached the step."""
-        date = values.time_of(self.value(wait.date, (journey.at[0], place[1]), journey, None))
+        date = values.time_of(self.value(wait.date, place, journey, None, now=journey.at[0]))
         return clock.on_date(date, wait.offset, wait.at, self.zone, kind=self.kind_of(wait.date)) if date else None
 
     def kind_of(self, text: str) -> str:
@@ -151,7 +151,7 @@ class Steps(Known):
         """The first branch that is true; a way back, another visit, only while it was at its target fewer than `max_visits` times."""
         step, workflow = journey.step, journey.workflow
         if step.next.split is not None:
-            arm = self._arms.get((workflow.id, step.id))
+            arm = self._arms.get((workflow.id, step.id), "")
             if arm not in step.next.split:
                 bucket = bucket_of(f"split|{workflow.id}|{step.id}|{self.id}")
                 edges = zip(step.next.split, itertools.accumulate(step.next.split.values()), strict=True)

@@ -10,7 +10,7 @@ MOVE = "segment.move"
 CHANGE = "customer.change"
 
 #: round n holds everybody's n-th moment of the batch. journey_id: the journey an event belongs to; keys: profile keys that changed;
-#: depth: effects in a row at one instant
+#: depth: effects in a row at one instant; newest_at: the newest of the customer's events that was known before the batch
 batch_events = sa.Table(
     "batch_events",
     sa.MetaData(),
@@ -26,5 +26,6 @@ batch_events = sa.Table(
     sa.Column("round", sa.Integer),
     sa.Column("keys", ARRAY(sa.Text)),
     sa.Column("depth", sa.SmallInteger),
+    sa.Column("newest_at", TS),
     prefixes=["TEMPORARY"],
 )

@@ -93,7 +93,7 @@ def plan_statement(definition: Definition, trigger: DateTrigger, uid: int, aroun
     kind, name = lit("date"), sa.literal(ref, sa.Text)
     had_one = sa.exists().where(t.c.customer_id == r.customer_id, t.c.kind == kind, t.c.ref == name).correlate_except(t)
     dated = (
-        sa.select(r.customer_id, r.shard, date.at.label("at"), had_one.label("had_one"))
+        sa.select(r.customer_id, r.shard, r.received_at, date.at.label("at"), had_one.label("had_one"))
         .select_from(date.joined(rows.outerjoin(profile, sa.true())))
         .cte("dated")
         .prefix_with("MATERIALIZED", dialect="postgresql")
@@ -101,13 +101,15 @@ def plan_statement(definition: Definition, trigger: DateTrigger, uid: int, aroun
     d = dated.c
     never = sa.cast(lit("infinity"), TS)
     new = pg_insert(t).from_select(
-        ["customer_id", "kind", "ref", "shard", "at"],
-        sa.select(d.customer_id, kind, name, d.shard, sa.func.coalesce(d.at, never, type_=TS)).where(sa.or_(d.at.is_not(None), d.had_one)),
+        ["customer_id", "kind", "ref", "shard", "at", "known_at"],
+        sa.select(d.customer_id, kind, name, d.shard, sa.func.coalesce(d.at, never, type_=TS), d.received_at).where(
+            sa.or_(d.at.is_not(None), d.had_one)
+        ),
     )
     planned = (
         new.on_conflict_do_update(
             index_elements=[t.c.customer_id, t.c.kind, t.c.ref],
-            set_={"at": new.excluded.at},
+            set_={"at": new.excluded.at, "known_at": new.excluded.known_at},
             where=t.c.at != new.excluded.at,
         )
         .returning(t.c.customer_id)

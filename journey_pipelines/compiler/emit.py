@@ -1,8 +1,8 @@
 """What journeys tell the rest of the engine: events in the inbox, taken within the batch that wrote them.
 
-An effect comes right after its cause: at the cause's instant, where its own seq puts it behind; where the cause is a timer, whose place is
-the last of its instant, one microsecond later. `depth` counts effects in a row at one instant: take refuses what is deeper than its limit,
-so that two workflows that start each other cannot stop the engine.
+An effect comes right after its cause: at the cause's instant, where its own seq puts it behind; where the cause is a moment or a timer,
+whose places are behind all events of their instant, one microsecond later. `depth` counts effects in a row at one instant: take refuses
+what is deeper than its limit, so that two workflows that start each other cannot stop the engine.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from journey_pipelines.compiler.candidates import hashed
-from journey_pipelines.compiler.statement import FOREVER_SEQ, lit
+from journey_pipelines.compiler.statement import lit
 from journey_pipelines.store.tables import event_inbox
 from journey_pipelines.workflows.triggers import STARTED, enter_event, exit_event
 
@@ -25,14 +25,14 @@ CAUSE = ("entered_at", "entered_seq", "depth")
 
 
 def effect_time(at: sa.ColumnElement[Any], at_seq: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """When an effect of what happened at (at, at_seq) happens."""
+    """When an effect of what happened at (at, at_seq) happens. Moments and timers have places above those of all events."""
     moment = sa.literal(timedelta(microseconds=1), sa.Interval())
-    return sa.case((at_seq == FOREVER_SEQ, at + moment), else_=at)
+    return sa.case((at_seq >= sa.literal_column(str(1 << 60), sa.BigInteger), at + moment), else_=at)
 
 
 def effect_depth(rows: Any) -> sa.ColumnElement[Any]:
-    """One more than the journey's, as long as it has not waited since it entered."""
-    return sa.cast(sa.case((rows.at == rows.entered_at, rows.depth + lit(1)), else_=lit(1)), sa.SmallInteger)
+    """One more than that of what moved the journey last; a timer starts anew (`facts`)."""
+    return sa.cast(rows.depth + lit(1), sa.SmallInteger)
 
 
 def event_rows(

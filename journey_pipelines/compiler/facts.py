@@ -76,10 +76,12 @@ def facts_of(definition: Definition, step: Step, due: sa.CTE, around: Surroundin
         columns.append((d.visit + sa.case((sa.and_(facts.routed, route.back), lit(1)), else_=lit(0))).label("visit_next"))
     names = (
         "id", "customer_id", "shard", "workflow_id", "version", "entry_key", "visit", "held_out", "trigger_id", "entered_at", "entered_seq",
-        "depth",
     )  # fmt: skip
+    # effects in a row at one instant: where time has passed, nothing set this step off but the clock
+    waited = sa.and_(arrived_event.is_(None), at[0] > d.at)
     query = sa.select(
         *(d[name] for name in names),
+        sa.case((waited, lit(0)), else_=d.depth).label("depth"),
         at[0].label("at"),
         at[1].label("at_seq"),
         arrived_event.label("arrived_event"),

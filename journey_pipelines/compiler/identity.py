@@ -83,14 +83,17 @@ def step_rows(definition: Definition, version: int) -> list[dict[str, Any]]:
     ]
 
 
-def interest_rows(definition: Definition, *, current: bool) -> list[dict[str, Any]]:
-    """(event_type, kind, statement_uid, workflow_id) of a version; only the current one has entries and plans dates."""
+def interest_rows(definition: Definition, uids: Mapping[str, int], *, current: bool) -> list[dict[str, Any]]:
+    """(event_type, kind, statement_uid, workflow_id) of a version; only the current one has entries and plans dates.
+
+    uids: those of its steps, as `workflow_steps` has them.
+    """
     workflow = definition.workflow
     found: list[tuple[str, int, set[str]]] = [
-        ("wake", step_uid(definition, step), set(step.wait.events)) for step in workflow.steps if isinstance(step.wait, EventWait)
+        ("wake", uids[step.id], set(step.wait.events)) for step in workflow.steps if isinstance(step.wait, EventWait)
     ]
     found += [
-        ("follow", step_uid(definition, step), relevance_of([step.wait.date], definition.catalogue).with_keys("timezone").words())
+        ("follow", uids[step.id], relevance_of([step.wait.date], definition.catalogue).with_keys("timezone").words())
         for step in workflow.steps
         if isinstance(step.wait, DateWait)
     ]

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from journey_pipelines.compiler.relevance import SEGMENT_EVENTS, Relevance, relevance_of
-from journey_pipelines.expressions import dependencies
+from journey_pipelines.compiler.texts import texts_of
+from journey_pipelines.expressions import analyse_text, dependencies
 from journey_pipelines.workflows.definition import Definition
 from journey_pipelines.workflows.model import (
     ConditionTrigger,
@@ -25,6 +26,10 @@ from journey_pipelines.workflows.triggers import condition_segment, enter_event,
 _BUILT_IN = frozenset({"journey.entered", "journey.ended", "webhook.answered", "task.done", *SEGMENT_EVENTS})
 
 
+#: among named segments: all of them
+EVERY = "*"
+
+
 @dataclass(frozen=True)
 class Named:
     """events: built-in types, and those that actions write. segments: whose transitions matter. keys: of profiles that conditions read."""
@@ -34,8 +39,8 @@ class Named:
     keys: frozenset[str]
 
 
-def named_by(definitions: Iterable[Definition], segments: Mapping[str, tuple[str, Mapping[str, str]]], known: Iterable[str]) -> Named:
-    """segments: id -> (condition, types) of dynamic ones; known: ids of all."""
+def named_by(definitions: Iterable[Definition], segments: Mapping[str, tuple[str, Mapping[str, str]]]) -> Named:
+    """segments: id -> (condition, types) of dynamic ones."""
     events: set[str] = set()
     transitions: set[str] = set()
     watching: list[Relevance] = [relevance_of([when], types) for when, types in segments.values()]
@@ -47,7 +52,8 @@ def named_by(definitions: Iterable[Definition], segments: Mapping[str, tuple[str
         transitions |= relevance.segments
         events |= relevance.event_types & _BUILT_IN
     if events & SEGMENT_EVENTS:
-        transitions |= set(known)
+        # whoever names the event without a segment means all of them, also those that nobody declared
+        transitions.add(EVERY)
     return Named(frozenset(events), frozenset(transitions), frozenset().union(*(relevance.keys for relevance in watching)))
 
 
@@ -68,6 +74,7 @@ def _events(definition: Definition) -> set[str]:
     for text in expressions_of(definition):
         found |= dependencies(text, definition.catalogue).event_types & _BUILT_IN
     for _, action in workflow.actions():
+        found |= {name for text in texts_of(action.params) for name in analyse_text(text).event_types if name in _BUILT_IN}
         if action.kind == "emit_event":
             found.add(action.params["type"])
         elif action.kind == "start_workflow":

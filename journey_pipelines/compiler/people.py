@@ -7,15 +7,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from journey_pipelines.compiler.batch import batch_events
-from journey_pipelines.compiler.statement import FOREVER_SEQ, HIGH, LOW, NOW, ROUND, SHARDS, lit
+from journey_pipelines.compiler.statement import CUSTOMERS, FOREVER_SEQ, HIGH, LOW, NOW, ROUND, SHARDS, TS, lit
 from journey_pipelines.expressions import Scope
 from journey_pipelines.store.tables import customer_event_stats, customer_profiles
 
 
 def round_people(concerned: sa.ColumnElement[bool]) -> sa.CTE:
-    """customer_id, shard, at, at_seq, received_at, depth of the round's rows that concern the statement: one per customer."""
+    """customer_id, shard, at, at_seq, received_at, depth, newest_at of the round's rows that concern the statement: one per customer."""
     b = batch_events.c
-    query = sa.select(b.customer_id, b.shard, b.occurred_at.label("at"), b.seq.label("at_seq"), b.received_at, b.depth).where(
+    query = sa.select(b.customer_id, b.shard, b.occurred_at.label("at"), b.seq.label("at_seq"), b.received_at, b.depth, b.newest_at).where(
         b.round == ROUND, b.seq.between(LOW, HIGH), concerned
     )
     return query.cte("people").prefix_with("MATERIALIZED", dialect="postgresql")
@@ -29,11 +29,13 @@ def shard_people(*, with_events: bool) -> sa.CTE:
         shard = sa.func.journeys.shard_of(s.customer_id, type_=sa.SmallInteger)
         known = sa.union(known, sa.select(s.customer_id, shard).where(shard == sa.any_(SHARDS)))  # type: ignore[assignment]
     everybody = known.subquery("everybody")
+    # the halves of a statement that failed
+    some = sa.or_(CUSTOMERS.is_(None), everybody.c.customer_id == sa.any_(CUSTOMERS))
     query = sa.select(
         everybody.c.customer_id, everybody.c.shard, NOW.label("at"), FOREVER_SEQ.label("at_seq"), NOW.label("received_at"),
-        sa.cast(lit(0), sa.SmallInteger).label("depth"),
+        sa.cast(lit(0), sa.SmallInteger).label("depth"), sa.cast(sa.null(), TS).label("newest_at"),
     )  # fmt: skip
-    return query.cte("people").prefix_with("MATERIALIZED", dialect="postgresql")
+    return query.where(some).cte("people").prefix_with("MATERIALIZED", dialect="postgresql")
 
 
 def customer_scope(people: Any, profile: Any, zone: sa.ColumnElement[Any], brand: Any, types: Any) -> Scope:

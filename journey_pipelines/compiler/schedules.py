@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from journey_pipelines.compiler.details import built_object
-from journey_pipelines.compiler.people import customer_scope
-from journey_pipelines.compiler.statement import DEFAULT_ZONE, NOW, SHARDS, TICK_AT, ZONES, Statement, compile_statement, lit
+from journey_pipelines.compiler.people import customer_scope, shard_people
+from journey_pipelines.compiler.relevance import relevance_of
+from journey_pipelines.compiler.statement import CUSTOMERS, DEFAULT_ZONE, NOW, SHARDS, TICK_AT, ZONES, Statement, compile_statement, lit
 from journey_pipelines.compiler.surroundings import Surroundings
 from journey_pipelines.expressions import compile_condition
 from journey_pipelines.store.tables import customer_profiles, event_inbox, segment_memberships
@@ -24,20 +26,23 @@ _COLUMNS = ["id", "source", "source_event_id", "customer_id", "type", "occurred_
 
 def tick_statement(definition: Definition, trigger: ScheduleTrigger, around: Surroundings) -> Statement:
     """Ask the audience of some shards in, at :tick_at; with `timezone: customer` those who live in :zones."""
-    p = customer_profiles
-    zone = sa.func.coalesce(p.c.zone, DEFAULT_ZONE)
     # the audience as it is at the tick: everything that happened up to it, and no other tick of the same instant
     at_seq = sa.literal_column(str((_BAND << 60) - 1), sa.BigInteger)
-    people = sa.select(
-        p.c.customer_id, TICK_AT.label("at"), at_seq.label("at_seq"), *(c for c in p.c if c.name != "customer_id")
-    ).where(p.c.shard == sa.any_(SHARDS))  # fmt: skip
+    reads_events = bool(relevance_of([trigger.audience], definition.catalogue).event_types)
+    known = shard_people(with_events=reads_events).alias("known")
+    p = customer_profiles.alias("p")
+    zone = sa.func.coalesce(p.c.zone, DEFAULT_ZONE)
+    people = sa.select(known.c.customer_id.label("person"), TICK_AT.label("at"), at_seq.label("at_seq"), p).select_from(
+        known.outerjoin(p, p.c.customer_id == known.c.customer_id)
+    )
     if trigger.timezone == "customer":
         people = people.where(zone == sa.any_(ZONES))
     # a fence: the columns are those of the table, under names that a condition can read
     who = people.offset(lit(0)).subquery("who")
-    query = sa.select(who.c.customer_id)
+    query = sa.select(who.c.person.label("customer_id"))
     if trigger.audience:
-        scope = customer_scope(who, who, sa.func.coalesce(who.c.zone, DEFAULT_ZONE), around.brand, definition.catalogue)
+        asked = SimpleNamespace(c=SimpleNamespace(customer_id=who.c.person, at=who.c.at, at_seq=who.c.at_seq))
+        scope = customer_scope(asked, who, sa.func.coalesce(who.c.zone, DEFAULT_ZONE), around.brand, definition.catalogue)
         query = query.where(compile_condition(trigger.audience, scope).sql)
     tick = sa.func.journeys.iso(TICK_AT, type_=sa.Text)
     payload = built_object({"trigger": sa.literal(trigger.id, sa.Text), "tick": tick})
@@ -49,10 +54,17 @@ def existing_statement(definition: Definition, trigger_id: str, segment_id: str)
     """Ask the members that a segment has now in: `entry.existing: enter`."""
     m = segment_memberships
     shard = sa.func.journeys.shard_of(m.c.customer_id, type_=sa.SmallInteger)
-    query = sa.select(m.c.customer_id).where(m.c.segment_id == segment_id, m.c.left_at.is_(None), shard == sa.any_(SHARDS))
+    query = sa.select(m.c.customer_id).where(
+        m.c.segment_id == segment_id, m.c.left_at.is_(None), shard == sa.any_(SHARDS), _some(m.c.customer_id)
+    )
     payload = built_object({"trigger": sa.literal(trigger_id, sa.Text), "segment": sa.literal(segment_id, sa.Text)})
     key = sa.literal(f"{definition.workflow.id}|{trigger_id}|existing|{definition.content_hash()[:16]}|", sa.Text)
     return _ask(f"{definition.workflow.id}/{trigger_id}: existing members", definition, query, "existing", key, NOW, payload)
+
+
+def _some(customer_id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    """The halves of a statement that failed."""
+    return sa.or_(CUSTOMERS.is_(None), customer_id == sa.any_(CUSTOMERS))
 
 
 def _ask(

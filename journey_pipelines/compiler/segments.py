@@ -15,11 +15,11 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from journey_pipelines.compiler.people import customer_scope, round_people, shard_people
 from journey_pipelines.compiler.relevance import Relevance, recheck_word, relevance_of
 from journey_pipelines.compiler.scopes import profile_of
-from journey_pipelines.compiler.statement import DEFAULT_ZONE, Statement, compile_statement, lit
+from journey_pipelines.compiler.statement import DEFAULT_ZONE, TS, Statement, compile_statement, lit
 from journey_pipelines.compiler.surroundings import Surroundings
 from journey_pipelines.expressions import compile_condition, compile_recheck
 from journey_pipelines.store.moment_tables import customer_moments
-from journey_pipelines.store.tables import customer_event_stats, segment_memberships
+from journey_pipelines.store.tables import segment_memberships
 
 
 def segment_words(uid: int, when: str, types: Mapping[str, str]) -> set[str]:
@@ -67,17 +67,17 @@ def _evaluate(
         sa.func.coalesce(compile_condition(when, scope).sql, sa.false(), type_=sa.Boolean).label("inside"),
         member.c.entered_at.is_not(None).label("member"),
     ]
-    if not build and relevance.event_types:
-        newest = _newest(people)
-        again = newest.c.at
-        recheck = again if recheck is None else sa.func.least(recheck, again)
-    else:
-        newest = None
+    # what came late is looked at in its place, where the answer may be out of date for now: it moves nobody, and is asked once more at
+    # the newest place that is known
+    newest = sa.func.greatest(p.newest_at, member.c.entered_at, type_=TS)
+    late = sa.and_(newest.is_not(None), newest > p.at)
+    if not build:
+        again = sa.case((late, newest))
+        recheck = again if recheck is None else sa.case((late, newest), else_=recheck)
+    columns.append((sa.func.coalesce(late, sa.false(), type_=sa.Boolean) if not build else sa.false()).label("late"))
     if recheck is not None:
         columns.append(recheck.label("recheck"))
     source: Any = people.outerjoin(profile, sa.true()).outerjoin(member, sa.true())
-    if newest is not None:
-        source = source.outerjoin(newest, sa.true())
     found = sa.select(*columns).select_from(source).cte("found").prefix_with("MATERIALIZED", dialect="postgresql")
     f = found.c
     change = sa.case((f.inside, lit("enter")), else_=lit("leave"))
@@ -96,7 +96,7 @@ def _evaluate(
                 type_=sa.BigInteger,
             )
         )
-        .where(f.inside != f.member)
+        .where(f.inside != f.member, ~f.late)
         .having(sa.func.count() > lit(0))
         .scalar_subquery()
     )
@@ -107,20 +107,15 @@ def _evaluate(
     return counts.add_cte(_moments(uid, found)) if recheck is not None else counts
 
 
-def _newest(people: Any) -> Any:
-    """Where a customer's newest event lies, if it lies after the place that is looked at: then this one came late."""
-    s, p = customer_event_stats, people.c
-    latest = sa.func.max(s.c.last_at)
-    return sa.select(sa.case((latest > p.at, latest)).label("at")).where(s.c.customer_id == p.customer_id).lateral("newest")
-
-
 def _moments(uid: int, found: Any) -> sa.CTE:
     """When to ask again."""
     t, f = customer_moments, found.c
-    rows = sa.select(f.customer_id, lit("watch"), sa.literal(str(uid), sa.Text), f.shard, f.recheck).where(f.recheck.is_not(None))
-    new = pg_insert(t).from_select(["customer_id", "kind", "ref", "shard", "at"], rows)
+    kind, ref = lit("watch"), sa.literal(str(uid), sa.Text)
+    rows = sa.select(f.customer_id, kind, ref, f.shard, f.recheck, f.received_at).where(f.recheck.is_not(None))
+    new = pg_insert(t).from_select(["customer_id", "kind", "ref", "shard", "at", "known_at"], rows)
+    again = {"at": new.excluded.at, "known_at": new.excluded.known_at}
     return (
-        new.on_conflict_do_update(index_elements=[t.c.customer_id, t.c.kind, t.c.ref], set_={"at": new.excluded.at})
+        new.on_conflict_do_update(index_elements=[t.c.customer_id, t.c.kind, t.c.ref], set_=again)
         .returning(t.c.customer_id)
         .cte("later")
     )

@@ -126,6 +126,7 @@ def _move(moves: sa.CTE) -> sa.CTE:
             step_key=sa.func.coalesce(m.to_step, t.c.step_key),
             step_uid=sa.func.coalesce(m.entry_uid, t.c.step_uid),
             visit=m.visit,
+            depth=m.depth,
             at=m.at,
             at_seq=m.at_seq,
             due_at=sa.func.coalesce(m.due_at, m.at),

@@ -76,7 +76,7 @@ def _rules(workflow: Workflow) -> Iterator[ExitRule | Goal]:
 
 def _templates(definition: Definition) -> Iterator[str]:
     yield from definition.templates.values()
-    yield from _strings([action.params for _, action in definition.workflow.actions()])
+    yield from texts_of([action.params for _, action in definition.workflow.actions()])
 
 
 def _matches(workflow: Workflow) -> Iterator[str]:
@@ -88,13 +88,14 @@ def _matches(workflow: Workflow) -> Iterator[str]:
             yield step.wait.match
 
 
-def _strings(value: Any) -> Iterator[str]:
+def texts_of(value: Any) -> Iterator[str]:
+    """Every text in an action's parameters."""
     match value:
         case str():
             yield value
         case dict():
             for item in value.values():
-                yield from _strings(item)
+                yield from texts_of(item)
         case list() | tuple():
             for item in value:
-                yield from _strings(item)
+                yield from texts_of(item)

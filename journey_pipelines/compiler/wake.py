@@ -104,6 +104,7 @@ def wake_statement(definition: Definition, step: Step, step_uid: int, around: Su
         sa.select(
             j.c.id,
             b.c.seq,
+            b.c.depth,
             sa.case((ahead, j.c.at), else_=b.c.occurred_at).label("due_at"),
             sa.case((ahead, j.c.at_seq), else_=b.c.seq).label("due_seq"),
         )
@@ -116,7 +117,7 @@ def wake_statement(definition: Definition, step: Step, step_uid: int, around: Su
     woken = (
         sa.update(t)
         .where(t.c.id == hit.c.id)
-        .values(due_at=hit.c.due_at, due_seq=hit.c.due_seq, arrived_seq=hit.c.seq)
+        .values(due_at=hit.c.due_at, due_seq=hit.c.due_seq, arrived_seq=hit.c.seq, depth=hit.c.depth)
         .returning(t.c.id)
         .cte("woken")
     )

@@ -78,6 +78,7 @@ def restart(definition: Definition, version: int, around: Surroundings, triggers
             c.occurred_at.label("at"),
             c.seq.label("at_seq"),
             lit("restarted").label("why"),
+            c.depth,
             due.at.label("due_at"),
             due.seq.label("due_seq"),
             c.detail,
@@ -94,6 +95,7 @@ def restart(definition: Definition, version: int, around: Surroundings, triggers
         .where(t.c.id == f.id)
         .values(
             visit=f.visit,
+            depth=f.depth,
             step_key=f.to_step,
             step_uid=f.entry_uid,
             at=f.at,

@@ -10,8 +10,8 @@ from journey_pipelines.engine.statements import run, run_fixed
 from journey_pipelines.engine.take import absorb
 
 BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
-#: passes over one round's customers: a journey makes at most this many steps without waiting before the next event is looked at
-_PASSES = 1000
+#: passes over one round's customers: one person's journeys that write the profile go one after the other; more is a loop that never waits
+_PASSES = 100_000
 
 
 def advance_due(batch: Batch, shards: list[int], low: datetime) -> int:
@@ -55,6 +55,7 @@ def advance_round(batch: Batch, number: int, *, after: bool) -> None:
             return
         if ordered and batch.report.emitted > before:
             absorb(batch, number)
+    raise RuntimeError(f"journeys still move after {_PASSES:,} passes at one place in time")
 
 
 def _scan(batch: Batch, uid: int, shards: list[int], limit: int) -> int:
@@ -107,6 +108,7 @@ def _chosen(batch: Batch, uid: int, ids: Sequence[int]) -> int:
         nonlocal moved
         moved += 1
         batch.report.failed += 1
+        batch.report.emitted += "journey.ended" in batch.plans.named
         run_fixed(batch.conn, "fail_journey", {"id": journey_id, "now": batch.now, "sqlstate": wrong.sqlstate, "error": wrong.message})
 
     for start in range(0, len(ids), batch.size):

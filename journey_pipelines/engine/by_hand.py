@@ -53,8 +53,8 @@ class Request:
 
 @dataclass
 class Preview:
-    """Of those `chosen`, `known` are customers, and `inside` of these are in the workflow; `unknown` (the first in `examples`) and `repeated`
-    are left out.
+    """Of those `chosen`, `known` are customers, and `inside` of these are in the workflow; `unknown` (the first in `examples`) and
+    `repeated` are left out.
     """
 
     chosen: int = 0
@@ -188,7 +188,10 @@ def _known(conn: sa.Connection, request: Request, chosen: Iterable[Chosen], foun
                 seen.add(one.customer_id)
                 fresh[one.customer_id] = one
         askable = [name for name in fresh if len(name) <= MAX_CUSTOMER and "\x00" not in name]
-        known = {row.id: row.inside for row in run_fixed(conn, "operations/known_customers", {"workflow": request.workflow_id, "customers": askable})}
+        known = {
+            row.id: row.inside
+            for row in run_fixed(conn, "operations/known_customers", {"workflow": request.workflow_id, "customers": askable})
+        }
         for name, one in fresh.items():
             if name not in known:
                 found.unknown += 1

@@ -7,10 +7,10 @@ Pure but for the zones: a `Calendar` answers for any span of time, and keeps wha
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim
@@ -83,11 +83,17 @@ class Calendar:
             yield Tick(at, schedule.workflow_id, trigger, tuple(zones))
 
 
+@cache
+def _place(zone: str) -> ZoneInfo:
+    """ZoneInfo's own cache holds eight."""
+    return ZoneInfo(zone)
+
+
 def instants(trigger: ScheduleTrigger, zone: str, after: datetime, until: datetime) -> Iterable[datetime]:
     """UTC instants of a schedule's local times in a zone, in (after, until]."""
     if until <= after:
         return
-    place = ZoneInfo(zone)
+    place = _place(zone)
     if trigger.at is not None:
         at = utc_of(datetime.fromisoformat(trigger.at), place)
         if after < at <= until:
@@ -125,13 +131,15 @@ def utc_of(local: datetime, place: ZoneInfo) -> datetime:
     return high
 
 
-def due(ticks: Iterable[Tick], now: datetime, *, late: bool) -> Iterator[Tick]:
-    """Those to be run of ticks up to now, in order: missed ones by their `catchup`. `late` False: nothing is (a replay's clock jumps)."""
+def due(ticks: Iterable[Tick], now: datetime, *, late: bool, begun: Collection[tuple[str, str, datetime]] = frozenset()) -> Iterator[Tick]:
+    """Those to be run of ticks up to now, in order: missed ones by their `catchup`. `late` False: nothing is (a replay's clock jumps);
+    `begun`: (workflow, trigger, instant) of ticks that were not missed by everybody.
+    """
     ordered = list(ticks)
     latest: dict[tuple[str, str, tuple[str, ...]], datetime] = {}
     for tick in ordered:
         latest[tick.workflow_id, tick.trigger.id, tick.zones] = tick.at
     for tick in ordered:
-        missed = late and now - tick.at > MISSED
+        missed = late and now - tick.at > MISSED and (tick.workflow_id, tick.trigger.id, tick.at) not in begun
         if not missed or (tick.trigger.catchup == "last" and latest[tick.workflow_id, tick.trigger.id, tick.zones] == tick.at):
             yield tick

@@ -20,6 +20,7 @@ from journey_pipelines.engine.deploy_segments import deploy_segments, named, req
 from journey_pipelines.engine.policies import surroundings
 from journey_pipelines.engine.resume import Resumption, after_deploy, standstill
 from journey_pipelines.engine.retire import Retired, retire
+from journey_pipelines.store.moment_tables import segments
 from journey_pipelines.store.tables import automation_workflows, customer_journeys, deployment, interests, workflow_steps
 from journey_pipelines.workflows.definition import Definition
 from journey_pipelines.workflows.load import Project
@@ -68,10 +69,10 @@ def deploy(engine: sa.Engine, project: Project, now: datetime) -> DeployReport:
         report = DeployReport(int(row["generation"]))
         before = standstill(conn)
         around = surroundings(project)
+        segments_changed = deploy_segments(conn, project, now)
         for loaded in project.workflows:
             report.changes.append(_deploy_workflow(conn, loaded.definition, around, now))
         report.changes += _archive_missing(conn, {loaded.workflow.id for loaded in project.workflows})
-        segments_changed = deploy_segments(conn, project, now)
         names = named(project, _stored(conn))
         documents = {
             "policies": project.policies.model_dump(mode="json"),
@@ -120,7 +121,7 @@ def _deploy_workflow(conn: sa.Connection, definition: Definition, around: Surrou
             return WorkflowChange(workflow.id, "unchanged", version, shown["status"])
         conn.execute(sa.update(w).where(w.c.id == workflow.id, w.c.version == version).values(**shown))
         _write_interests(conn, workflow.id)
-        _build(conn, definition, current, shown["status"])
+        _build(conn, definition, current, shown["status"], now)
         return WorkflowChange(workflow.id, "status", version, shown["status"])
     version = 1 + int(conn.execute(sa.select(sa.func.coalesce(sa.func.max(w.c.version), 0)).where(w.c.id == workflow.id)).scalar_one())
     # compile all of it before anything is stored: what cannot be compiled is not deployed
@@ -142,7 +143,7 @@ def _deploy_workflow(conn: sa.Connection, definition: Definition, around: Surrou
     )
     conn.execute(sa.insert(workflow_steps), step_rows(definition, version))
     _write_interests(conn, workflow.id)
-    _build(conn, definition, current, shown["status"])
+    _build(conn, definition, current, shown["status"], now)
     return WorkflowChange(workflow.id, "new version" if version > 1 else "new", version, shown["status"])
 
 
@@ -159,7 +160,7 @@ def _is_over(workflow: Workflow, now: datetime) -> bool:
     return closes is not None and closes <= now
 
 
-def _build(conn: sa.Connection, definition: Definition, before: Mapping[Any, Any] | None, status: str) -> None:
+def _build(conn: sa.Connection, definition: Definition, before: Mapping[Any, Any] | None, status: str, now: datetime) -> None:
     """What has to be computed for everybody: plans of new dates; and at activation, members that are asked in."""
     workflow = definition.workflow
     if status != "active":
@@ -171,19 +172,35 @@ def _build(conn: sa.Connection, definition: Definition, before: Mapping[Any, Any
         if not trigger.active:
             continue
         if isinstance(trigger, DateTrigger) and date_uid(definition, trigger) not in planned:
-            request_build(conn, "date", f"{workflow.id}.{trigger.id}")
-        if isinstance(trigger, SegmentTrigger) and trigger.on == "enter" and workflow.entry.existing == "enter" and trigger.id not in there:
-            request_build(conn, "existing", f"{workflow.id}.{trigger.id}")
+            request_build(conn, "date", f"{workflow.id}.{trigger.id}", now)
+        if (
+            isinstance(trigger, SegmentTrigger)
+            and trigger.on == "enter"
+            and workflow.entry.existing == "enter"
+            and trigger.id not in there
+            and not _waits_for_its_table(conn, trigger.segment)
+        ):
+            request_build(conn, "existing", f"{workflow.id}.{trigger.id}", now)
+
+
+def _waits_for_its_table(conn: sa.Connection, segment_id: str) -> bool:
+    """The members of a segment that is read from a table are known after the first look at it, which asks them in then."""
+    s = segments.c
+    unseen = sa.select(s.id).where(s.id == segment_id, s.kind == "table", s.refreshed_at.is_(None))
+    return conn.scalar(unseen) is not None
 
 
 def _write_interests(conn: sa.Connection, workflow_id: str) -> None:
     """Old versions keep their waits, goals and exits for those who are on them; only the current one has entries."""
     w = automation_workflows
     merged: dict[tuple[str, str, int], dict[str, Any]] = {}
+    uids: dict[int, dict[str, int]] = {}
+    for step in conn.execute(sa.select(workflow_steps).where(workflow_steps.c.workflow_id == workflow_id)):
+        uids.setdefault(step.version, {})[step.step_key] = step.step_uid
     for row in conn.execute(sa.select(w).where(w.c.id == workflow_id).order_by(w.c.version)).mappings():
         definition = Definition.model_validate(row["definition"])
         enters = row["is_current"] and row["status"] == "active"
-        for interest in interest_rows(definition, current=enters):
+        for interest in interest_rows(definition, uids[row["version"]], current=enters):
             key = (interest["event_type"], interest["kind"], interest["statement_uid"])
             merged.setdefault(key, {**interest, "versions": []})["versions"].append(row["version"])
     conn.execute(sa.delete(interests).where(interests.c.workflow_id == workflow_id))

@@ -18,7 +18,7 @@ from journey_pipelines.compiler.named import Named, named_by
 from journey_pipelines.compiler.segments import segment_words
 from journey_pipelines.expressions import dependencies
 from journey_pipelines.store.moment_tables import engine_builds, segments
-from journey_pipelines.store.tables import interests
+from journey_pipelines.store.tables import automation_workflows, interests
 from journey_pipelines.workflows.definition import Definition
 from journey_pipelines.workflows.load import Project
 from journey_pipelines.workflows.model import ConditionTrigger
@@ -81,16 +81,12 @@ def deploy_segments(conn: sa.Connection, project: Project, now: datetime) -> boo
         changed = True
         new = pg_insert(segments).values(id=segment_id, status="active", deployed_at=now, **row)
         update: dict[str, Any] = {name: new.excluded[name] for name in ("kind", "definition", "uid", "status", "deployed_at")}
-        if (
-            old is not None
-            and old["kind"] == "table"
-            and old["definition"]["segment"]["table"] != row["definition"].get("segment", {}).get("table")
-        ):
-            # another table: its first look is a build again
+        if old is not None and _is_another(old, row):
+            # another table, or one that was away: its first look is a build again
             update["refreshed_at"] = None
         conn.execute(new.on_conflict_do_update(index_elements=[segments.c.id], set_=update))
         if row["kind"] == "dynamic" and (old is None or old["uid"] != row["uid"] or old["status"] != "active"):
-            request_build(conn, "segment", segment_id)
+            request_build(conn, "segment", segment_id, now)
     gone = [segment_id for segment_id, row in there.items() if segment_id not in rows and row["status"] == "active"]
     if gone:
         conn.execute(sa.update(segments).where(segments.c.id.in_(gone)).values(status="archived"))
@@ -98,6 +94,13 @@ def deploy_segments(conn: sa.Connection, project: Project, now: datetime) -> boo
     if changed or gone:
         _write_words(conn, dynamic)
     return changed or bool(gone)
+
+
+def _is_another(old: Mapping[Any, Any], new: Mapping[str, Any]) -> bool:
+    """Whether what is known of the table that a segment is read from says nothing of the one it is read from now."""
+    if old["status"] != "active" or old["kind"] != new["kind"]:
+        return True
+    return new["kind"] == "table" and old["definition"]["segment"]["table"] != new["definition"]["segment"]["table"]
 
 
 def _write_words(conn: sa.Connection, dynamic: Iterable[Dynamic]) -> None:
@@ -111,13 +114,36 @@ def _write_words(conn: sa.Connection, dynamic: Iterable[Dynamic]) -> None:
         conn.execute(sa.insert(interests), rows)
 
 
-def request_build(conn: sa.Connection, kind: str, ref: str) -> None:
-    """A computation for everybody, a row per shard."""
-    rows = [{"kind": kind, "ref": ref, "shard": shard} for shard in _SHARDS]
-    conn.execute(pg_insert(engine_builds).values(rows).on_conflict_do_nothing())
+def request_build(conn: sa.Connection, kind: str, ref: str, at: datetime) -> None:
+    """A computation for everybody as of `at`, a row per shard."""
+    rows = [{"kind": kind, "ref": ref, "shard": shard, "asked_at": at} for shard in _SHARDS]
+    new = pg_insert(engine_builds).values(rows)
+    keys = [engine_builds.c.kind, engine_builds.c.ref, engine_builds.c.shard]
+    conn.execute(new.on_conflict_do_update(index_elements=keys, set_={"asked_at": new.excluded.asked_at}))
+
+
+def request_all(conn: sa.Connection, at: datetime) -> None:
+    """Everything that is computed of customers, for everybody: their history has changed behind the engine's back (an import)."""
+    for row in conn.execute(sa.select(segments.c.id).where(segments.c.kind == "dynamic", segments.c.status == "active")):
+        request_build(conn, "segment", row.id, at)
+    w = automation_workflows.c
+    for workflow in conn.execute(sa.select(w.id, w.definition).where(w.is_current, w.status == "active")):
+        for trigger in workflow.definition["workflow"]["triggers"]:
+            if trigger.get("kind") == "date" and trigger.get("active", True):
+                request_build(conn, "date", f"{workflow.id}.{trigger['id']}", at)
+
+
+def request_existing(conn: sa.Connection, segment_id: str, at: datetime) -> None:
+    """Members found at the first look at a segment's table are asked into the workflows that want those who are in already."""
+    w = automation_workflows.c
+    for workflow in conn.execute(sa.select(w.id, w.definition).where(w.is_current, w.status == "active")):
+        document = workflow.definition["workflow"]
+        for trigger in document["triggers"] if document["entry"].get("existing") == "enter" else ():
+            if trigger.get("kind") == "segment" and trigger["segment"] == segment_id and trigger.get("on", "enter") == "enter":
+                request_build(conn, "existing", f"{workflow.id}.{trigger['id']}", at)
 
 
 def named(project: Project, stored: Iterable[Definition]) -> Named:
     """What the project and every version that people are in name."""
     dynamic = {d.id: (d.when, d.types) for d in dynamic_segments(project)}
-    return named_by(stored, dynamic, {*project.segments, *dynamic})
+    return named_by(stored, dynamic)

@@ -3,7 +3,7 @@
 Read from the database alone: what deploy wrote. A worker with 200 workflows compiles only what its batches need.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from journey_pipelines.compiler.dates import follow_statement, plan_statement
 from journey_pipelines.compiler.entry import EntryStatements, entry_statements
 from journey_pipelines.compiler.identity import date_uid
+from journey_pipelines.compiler.named import EVERY
 from journey_pipelines.compiler.people import round_people, shard_people
 from journey_pipelines.compiler.relevance import relevance_of
 from journey_pipelines.compiler.rules import RuleStatements, exit_statements, goal_statements
@@ -112,7 +113,7 @@ class Plans:
                 written = {*(params.get("set") or {}), *(params.get("unset") or []), *(params.get("increment") or {})}
                 return not written.isdisjoint(self.watched)
             case "add_to_segment" | "remove_from_segment":
-                return params["segment"] in self.named_segments
+                return params["segment"] in self.named_segments or EVERY in self.named_segments
         return False
 
     @cached_property
@@ -279,13 +280,33 @@ def load_plans(conn: sa.Connection) -> Plans:
         frozenset(row.named_segments),
         frozenset(row.watched_keys),
         {r.id: (r.uid, r.definition["when"], r.definition["types"]) for r in dynamic},
-        [
-            Scheduled(r.id, ScheduleTrigger.model_validate(trigger), r.active_since or r.deployed_at)
-            for r in stored
-            if r.is_current and r.status == "active"
-            for trigger in r.definition["workflow"]["triggers"]
-            if trigger.get("kind") == "schedule" and trigger.get("active", True)
-        ],
+        _scheduled(stored),
         tuple(r.id for r in stored if r.is_current and r.status == "active" and r.definition["workflow"].get("runs")),
         {r.id: r.version for r in stored if r.is_current},
     )
+
+
+def _scheduled(stored: Sequence[Any]) -> list[Scheduled]:
+    """The schedules of active workflows, each since its workflow is active and it stands there as it does now."""
+    found = []
+    for row in stored:
+        if not row.is_current or row.status != "active":
+            continue
+        versions = sorted((r for r in stored if r.id == row.id), key=lambda r: -r.version)
+        for document in _schedules(row):
+            trigger = ScheduleTrigger.model_validate(document)
+            since = row.deployed_at
+            for version in versions:
+                if not any(_same_times(document, other) for other in _schedules(version)):
+                    break
+                since = version.deployed_at
+            found.append(Scheduled(row.id, trigger, max(since, row.active_since or since)))
+    return found
+
+
+def _schedules(row: Any) -> list[dict[str, Any]]:
+    return [t for t in row.definition["workflow"]["triggers"] if t.get("kind") == "schedule" and t.get("active", True)]
+
+
+def _same_times(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(one.get(key) == other.get(key) for key in ("id", "cron", "at", "timezone"))

@@ -73,6 +73,8 @@ def _work_round(batch: Batch, number: int, facts: _Facts) -> bool:
         _patch_profiles(batch, number)
     if facts.moved:
         _run_fixed(batch, "moves", number)
+    if any(word.startswith("date:") for word in facts.words):
+        _run_fixed(batch, "dates", number)
     words = sorted(facts.words)
     if _watch(batch, "follow", words, number):
         # a date that has gone by goes on before what else the row may do
@@ -197,7 +199,7 @@ def _patch_profiles(batch: Batch, number: int) -> None:
     _run_fixed(batch, "profiles", number)
 
 
-_SAID = {"profiles": "profile patch", "moves": "segment move"}
+_SAID = {"profiles": "profile patch", "moves": "segment move", "dates": "date"}
 
 
 def _run_fixed(batch: Batch, name: str, number: int) -> None:

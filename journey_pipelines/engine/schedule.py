@@ -14,15 +14,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from journey_pipelines.engine.batch import Batch
-from journey_pipelines.engine.calendar import AHEAD, Tick, due
-from journey_pipelines.engine.statements import run
+from journey_pipelines.engine.calendar import AHEAD, MISSED, Tick, due
+from journey_pipelines.engine.everybody import for_shards
 from journey_pipelines.store.moment_tables import schedule_ticks
 from journey_pipelines.store.tables import deployment, engine_shards
 
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 #: shards whose audience is asked in one transaction: with a million customers about 125,000
 _SHARDS_AT_ONCE = 8
-SHARDS = 64
 #: where nothing ticks, `planned_until` still follows, this far behind
 _BEHIND = timedelta(days=1)
 
@@ -44,21 +43,34 @@ def next_boundary(batch: Batch, *, late: bool) -> Boundary | None:
     rows = batch.conn.execute(sa.select(engine_shards).where(engine_shards.c.shard.in_(batch.shards))).all()
     until = {row.shard: row.planned_until or _BEGINNING for row in rows}
     first = min(until.values())
-    ticks = list(due(calendar.between(first, batch.now), batch.now, late=late))
+    passed = calendar.between(first, batch.now)
+    ticks = list(due(passed, batch.now, late=late, begun=_begun(batch, passed) if late else frozenset()))
     for tick in ticks:
         behind = sorted(shard for shard, planned in until.items() if planned < tick.at)
         if behind:
             return Boundary(tick.at, [other for other in ticks if other.at == tick.at], behind)
     if batch.now - first > _BEHIND:
         _planned(batch, batch.now, batch.shards)
-    if len(batch.shards) == SHARDS:
-        _next_tick(batch, calendar.between(batch.now, batch.now + AHEAD))
+    _next_tick(batch, late=late)
     return None
 
 
-def _next_tick(batch: Batch, ahead: list[Tick]) -> None:
-    """For the doorbell. Only who holds all shards knows that none is behind."""
-    d = deployment
+def _begun(batch: Batch, ticks: list[Tick]) -> frozenset[tuple[str, str, datetime]]:
+    """Ticks that some shards have had: the others get them too, however late it is by now."""
+    if not ticks or batch.now - ticks[0].at <= MISSED:
+        return frozenset()
+    t = schedule_ticks.c
+    rows = batch.conn.execute(sa.select(t.workflow_id, t.trigger_id, t.tick_at).where(t.tick_at.between(ticks[0].at, ticks[-1].at)))
+    return frozenset((row.workflow_id, row.trigger_id, row.tick_at) for row in rows)
+
+
+def _next_tick(batch: Batch, *, late: bool) -> None:
+    """For the doorbell: once no shard, of whatever worker, is behind."""
+    d, calendar = deployment, batch.plans.calendar
+    first = batch.conn.scalar(sa.select(sa.func.min(sa.func.coalesce(engine_shards.c.planned_until, _BEGINNING)))) or _BEGINNING
+    if any(due(calendar.between(first, batch.now), batch.now, late=late)):
+        return
+    ahead = calendar.between(batch.now, batch.now + AHEAD)
     at = ahead[0].at if ahead else batch.now + AHEAD
     batch.conn.execute(sa.update(d).where(d.c.next_tick_at <= batch.now).values(next_tick_at=at))
 
@@ -68,8 +80,7 @@ def plan(batch: Batch, boundary: Boundary) -> None:
     shards = boundary.shards[:_SHARDS_AT_ONCE]
     for tick in boundary.ticks:
         statement = batch.plans.tick(tick.workflow_id, tick.trigger.id)
-        values = batch.values(tick_at=tick.at, shards=shards, zones=list(tick.zones))
-        asked = run(batch.conn, statement, values)["asked"]
+        asked = for_shards(batch, statement, shards, tick_at=tick.at, zones=list(tick.zones))
         _log(batch, tick, shards, asked)
         batch.report.asked += asked
     _planned(batch, boundary.at, shards)

@@ -11,12 +11,12 @@ _SHARDS = "SELECT shard FROM journeys.engine_shards WHERE shard = ANY (%(shards)
 _BATCH = """
 CREATE TEMPORARY TABLE IF NOT EXISTS batch_events (
     seq bigint, customer_id text, shard smallint, type text, occurred_at timestamptz, received_at timestamptz, payload jsonb, profile jsonb,
-    journey_id bigint, round integer, keys text[], depth smallint
+    journey_id bigint, round integer, keys text[], depth smallint, newest_at timestamptz
 ) ON COMMIT DELETE ROWS
 """
 _CUSTOMERS = """
 CREATE TEMPORARY TABLE IF NOT EXISTS batch_customers (
-    customer_id text PRIMARY KEY, shard smallint, horizon timestamptz
+    customer_id text PRIMARY KEY, shard smallint, newest_at timestamptz, horizon timestamptz
 ) ON COMMIT DELETE ROWS
 """
 

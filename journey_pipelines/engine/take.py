@@ -1,11 +1,12 @@
 """Route, first half: rows leave the queues, into the history and into the batch's rounds, exactly once (architecture.md, D7)."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from journey_pipelines.engine.batch import ROUNDS_PER_CUSTOMER, Batch
-from journey_pipelines.engine.bisect import DataError, attempt
+from journey_pipelines.engine.bisect import DataError, attempt, halve
 from journey_pipelines.engine.statements import run_fixed
 
 
@@ -20,22 +21,43 @@ def take(batch: Batch, moments_until: datetime) -> int:
 
 
 def absorb(batch: Batch, number: int) -> bool:
-    """What the batch wrote for its own customers becomes rounds from `number` on, each in its place; whether there was anything."""
-    counts = _take(batch, batch.shards, per_shard=0, absorbing=True)
-    _count(batch, counts)
-    if not counts["in_rounds"]:
+    """What the batch wrote for its own customers becomes rounds from `number` on, each in its place; whether there was anything.
+
+    What cannot be taken stays in its queue, for a batch that finds it there and refuses it.
+    """
+    found = 0
+
+    def done(counts: dict[str, Any]) -> None:
+        nonlocal found
+        found += _count(batch, counts)
+
+    counts, wrong = attempt(batch.conn, lambda: _take(batch, batch.shards, 0, absorbing=True))
+    if wrong is None:
+        done(counts)
+    else:
+        customers = [row.customer_id for row in batch.conn.exec_driver_sql("SELECT customer_id FROM batch_customers ORDER BY 1")]
+
+        def part(some: Sequence[str]) -> dict[str, Any]:
+            return _take(batch, batch.shards, 0, absorbing=True, only=some)
+
+        halve(batch.conn, customers, part, done, lambda *_: None)
+    if not found:
         return False
     run_fixed(batch.conn, "renumber", {"round": number})
     return True
 
 
-def _take(batch: Batch, shards: list[int], per_shard: int, *, absorbing: bool = False) -> dict[str, Any]:
+def _take(batch: Batch, shards: list[int], per_shard: int, *, absorbing: bool = False, only: Sequence[str] | None = None) -> dict[str, Any]:
     if batch.plans.effects and not batch.marks:
         batch.marks = dict(run_fixed(batch.conn, "marks", {}).mappings().one())
     values = {"now": batch.now, "shards": shards, "per_shard": per_shard, "per_customer": ROUNDS_PER_CUSTOMER, "absorb": absorbing}
     values["moments_until"] = batch.moments_until or batch.now
     marks = batch.marks or dict.fromkeys(("inbox_mark", "change_mark", "moment_mark"), 0)
-    return dict(run_fixed(batch.conn, "take", {**values, "track": batch.plans.effects, **marks}).mappings().one())
+    return dict(
+        run_fixed(batch.conn, "take", {**values, "track": batch.plans.effects, "only": None if only is None else list(only), **marks})
+        .mappings()
+        .one()
+    )
 
 
 def _count(batch: Batch, counts: dict[str, Any]) -> int:
@@ -61,12 +83,16 @@ def _take_around(batch: Batch, shard: int, per_shard: int) -> int:
         if per_shard == 1 and oldest == _oldest(batch, shard):
             break
         per_shard = max(1, per_shard // 2)
-    run_fixed(batch.conn, "refuse", {"id": oldest, "now": batch.now, "sqlstate": wrong.sqlstate, "error": wrong.message})
+    if oldest is None:
+        return 0
+    queue, tid = oldest
+    values = {"queue": queue, "tid": tid, "now": batch.now, "sqlstate": wrong.sqlstate, "error": wrong.message}
+    run_fixed(batch.conn, "refuse", values)
     batch.report.rows_in += 1
     batch.report.quarantined += 1
     return 0
 
 
-def _oldest(batch: Batch, shard: int) -> int | None:
-    found: int | None = run_fixed(batch.conn, "oldest", {"shard": shard, "now": batch.now}).scalar()
-    return found
+def _oldest(batch: Batch, shard: int) -> tuple[str, str] | None:
+    row = run_fixed(batch.conn, "oldest", {"shard": shard, "now": batch.now}).first()
+    return (row.queue, row.tid) if row else None

@@ -90,6 +90,10 @@ class Worker:
                 if report.released:
                     self._low = advance.BEGINNING
                 run_builds(batch)
+                if report.built:
+                    # nothing is taken before everybody's state at the deploy is known
+                    report.batches = 1
+                    return report
                 # a replay's clock jumps: no tick of a schedule is late
                 boundary = next_boundary(batch, late=not replaying)
                 if boundary is not None:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.exc import DBAPIError
 
+from journey_pipelines.engine.deploy_segments import request_existing
 from journey_pipelines.store.moment_tables import segments
 from journey_pipelines.store.tables import segment_changes, segment_memberships
 from journey_pipelines.workflows.segments import Segment
@@ -75,6 +76,9 @@ def _refresh(engine: sa.Engine, segment_id: str, now: datetime) -> SegmentRefres
         if row is None:
             return None
         segment = Segment.model_validate(row.definition["segment"])
+        if conn.scalar(sa.select(segment_changes.c.id).where(segment_changes.c.segment_id == segment_id).limit(1)) is not None:
+            # the differences found before are not taken yet, and would be found again
+            return None
         try:
             with conn.begin_nested():
                 report = _compare(conn, segment, now, first=row.refreshed_at is None)
@@ -88,6 +92,8 @@ def _refresh(engine: sa.Engine, segment_id: str, now: datetime) -> SegmentRefres
         if report.error is None or row.refreshed_at is not None:
             done["refreshed_at"] = now
         conn.execute(sa.update(segments).where(segments.c.id == segment_id).values(done))
+        if report.built:
+            request_existing(conn, segment_id, now)
     return report
 
 

@@ -24,6 +24,7 @@ engine_builds = Table(
     Column("kind", Text, primary_key=True),
     Column("ref", Text, primary_key=True),
     Column("shard", SmallInteger, primary_key=True, autoincrement=False),
+    Column("asked_at", TIMESTAMPTZ, nullable=False),
 )  # fmt: skip
 
 customer_changes = Table(
@@ -44,6 +45,7 @@ customer_moments = Table(
     Column("ref", Text, primary_key=True),
     Column("shard", SmallInteger, nullable=False),
     Column("at", TIMESTAMPTZ, nullable=False),
+    Column("known_at", TIMESTAMPTZ, nullable=False),
 )  # fmt: skip
 
 schedule_ticks = Table(

@@ -2,7 +2,7 @@
 
 A machine of Hypothesis lets events come (also late, from the future, several at one instant), time jump, profiles and workflows change,
 workers crash and backends be killed; after every tick the journeys, messages, conversions and segments of every person are what the book
-says. `SEED` repeats a run; `MODEL_EXAMPLES` makes it longer than the default (a minute).
+says. `SEED` repeats a run; `MODEL_EXAMPLES` lives of each kind make it longer than the default (a minute in all).
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ from engine_rows import orphans
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from model_workflows import GROUPS, SEGMENT_FILES
+from model_compare import differences, outcome, told
+from model_moments import SEGMENT_FILES
+from model_workflows import GROUPS
 from reference import Event, Person
 from sqlalchemy.dialects.postgresql import JSONB
 
+from journey_pipelines.engine import holds, resume
 from journey_pipelines.engine.deploy import deploy
 from journey_pipelines.engine.tick import Worker
 from journey_pipelines.store import tables as t
@@ -65,6 +68,10 @@ KEPT = {
 CLOCK = sa.text("UPDATE journeys.engine_clock SET wall_at = clock_timestamp(), engine_at = :at, rate = 1e-9")
 
 
+#: lives by default, together about a minute; MODEL_EXAMPLES: so many of each
+EXAMPLES = {"events": 5, "segments": 4, "dates": 2, "waits": 5, "effects": 5}
+
+
 class Crash(RuntimeError):
     """The worker is gone in the middle of its batch."""
 
@@ -87,7 +94,7 @@ class Machine(RuleBasedStateMachine):
             conn.execute(sa.update(t.automation_workflows).values(status="archived"))
         self.now, self.last = start, start
         self.people = {name: Person(name) for name in PEOPLE}
-        self.worker = self._worker()
+        self.worker, self.held = self._worker(), set[str]()
         self.written = {name: texts[0] for name, texts in self.pairs.items()}
         self._deploy({})
         for name, zone in zip(PEOPLE, zones, strict=True):
@@ -161,6 +168,23 @@ class Machine(RuleBasedStateMachine):
                 self.worker = self._worker() if at % 2 else self.worker
         self._tick()
 
+    @rule(
+        which=st.integers(0, 9), jump=st.sampled_from(JUMPS), spread=st.sampled_from([timedelta(0), timedelta(hours=1), timedelta(days=1)])
+    )
+    def hold_or_release(self, which: int, jump: timedelta, spread: timedelta) -> None:
+        """An operator holds a workflow, or lets it go again over some time. What came before that is looked at before it."""
+        name = sorted(self.pairs)[which % len(self.pairs)]
+        self.now += jump
+        self._tick()
+        with self.db.begin() as conn:
+            if name in self.held:
+                resume.release(conn, name, by="model", now=self.now, spread=spread)
+            else:
+                holds.hold(conn, name, why="a test", by="model", now=self.now)
+        for person in self.people.values():
+            person.release(name, self.now, spread) if name in self.held else person.hold(name)
+        self.held ^= {name}
+
     def teardown(self) -> None:
         if hasattr(self, "people"):
             self._tick()
@@ -193,10 +217,12 @@ class Machine(RuleBasedStateMachine):
         deploy(self.db, project, self.now)
         for person in self.people.values():
             person.deploy([loaded.workflow for loaded in project.workflows], project.segments.values(), self.now)
+        # what a deploy leaves to be computed for everybody is computed by the next batch, as of then
+        self._tick()
 
     def _tick(self) -> None:
         self.worker.tick(self.now)
-        found = outcome(self.db)
+        found = outcome(self.db, PEOPLE)
         for name, person in self.people.items():
             person.tick(self.now)
             book = told(person)
@@ -247,85 +273,6 @@ class Machine(RuleBasedStateMachine):
             other.exec_driver_sql("SELECT pg_terminate_backend(%(pid)s)", {"pid": driver.info.backend_pid})
 
 
-# -- the two sides, in one form ----------------------------------------------------------------------------------------
-
-
-def told(person: Person) -> dict[str, Any]:
-    """What the interpreter says of a person: by workflow, entry, key, what became of each journey."""
-    steps: dict[int, list[Any]] = {journey.number: [] for journey in person.journeys}
-    for journey, came_from, to, at, why in person.transitions:
-        steps[journey.number].append((came_from, to, at, why))
-    ways: dict[str, list[Any]] = {}
-    for journey in person.journeys:
-        ways.setdefault(name_of(journey.workflow.id, journey.entered[0], journey.key), []).append(steps[journey.number])
-    messages = [
-        (name_of(m.journey.workflow.id, m.journey.entered[0], m.journey.key), m.step, m.action, m.visit, m.planned_at, m.state)
-        for m in person.messages
-    ]
-    names = {j.number: name_of(j.workflow.id, j.entered[0], j.key) for j in person.journeys}
-    goals = [(names[number], at, None if value is None else float(value)) for (number, _), (at, value) in person.conversions.items()]
-    members = [tuple(row) for row in person.memberships]
-    return {
-        "ways": ways,
-        "messages": sorted(messages, key=str),
-        "conversions": sorted(goals, key=str),
-        "segments": sorted(members, key=str),
-    }
-
-
-def differences(engine: Any, book: Any) -> Iterator[str]:
-    """What the one has and the other has not."""
-    if isinstance(book, dict):
-        for key in sorted({*engine, *book}):
-            if engine.get(key) != book.get(key):
-                yield f"{key}\n    engine: {written(engine.get(key))}\n    book:   {written(book.get(key))}"
-    else:
-        yield from (f"only the engine: {written(row)}" for row in engine if row not in book)
-        yield from (f"only the book: {written(row)}" for row in book if row not in engine)
-
-
-def written(value: Any) -> str:
-    """Times to be read."""
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S.%f}"
-    return f"({', '.join(map(written, value))})" if isinstance(value, list | tuple) else str(value)
-
-
-def outcome(db: sa.Engine) -> dict[str, dict[str, Any]]:
-    """The same of everybody, from the database."""
-    found: dict[str, dict[str, Any]] = {
-        name: {"ways": {}, "messages": [], "conversions": [], "segments": []} for name in PEOPLE
-    }  # fmt: skip
-    with db.connect() as conn:
-        journeys = {row.id: row for row in conn.execute(sa.select(t.customer_journeys))}
-        names = {id_: name_of(row.workflow_id, row.entered_at, row.entry_key) for id_, row in journeys.items()}
-        steps: dict[int, list[Any]] = {id_: [] for id_ in journeys}
-        for row in conn.execute(sa.select(t.journey_transitions).order_by(t.journey_transitions.c.id)):
-            steps[row.journey_id].append((row.from_step, row.to_step, row.at, row.why))
-        for id_, row in journeys.items():
-            found[row.customer_id]["ways"].setdefault(names[id_], []).append(steps[id_])
-        for row in conn.execute(sa.select(t.messages)):
-            state = row.reason if row.state == "suppressed" else row.state
-            sent = (names[row.journey_id], row.step_key, row.action_id, row.visit, row.planned_at, state)
-            found[row.customer_id]["messages"].append(sent)
-        for row in conn.execute(sa.select(t.conversions)):
-            value = None if row.value is None else float(row.value)
-            found[row.customer_id]["conversions"].append((names[row.journey_id], row.at, value))
-        for row in conn.execute(sa.select(t.segment_memberships)):
-            found[row.customer_id]["segments"].append((row.segment_id, row.entered_at, row.left_at))
-    for person in found.values():
-        for what in ("messages", "conversions", "segments"):
-            person[what].sort(key=str)
-        for same in person["ways"].values():
-            same.sort(key=str)
-    return found
-
-
-def name_of(workflow: str, entered_at: datetime, key: str) -> str:
-    """A journey by what both sides know of it."""
-    return f"{workflow} {key} {entered_at:%Y-%m-%d %H:%M:%S.%f}"
-
-
 def project_of(root: Path, workflows: tuple[tuple[str, str], ...]) -> Project:
     """The folder with these workflows, read."""
     for name, text in workflows:
@@ -342,7 +289,7 @@ def project_of(root: Path, workflows: tuple[tuple[str, str], ...]) -> Project:
 def test_the_engine_does_what_the_book_says(group: str, db: sa.Engine, db_url: str, tmp_path: Path) -> None:
     number = int(os.environ.get("SEED") or secrets.randbelow(10**6))
     sys.stdout.write(f"SEED={number}\n")
-    examples = int(os.environ.get("MODEL_EXAMPLES") or 12)
+    examples = int(os.environ.get("MODEL_EXAMPLES") or EXAMPLES[group])
 
     @seed(number)
     class Life(Machine):

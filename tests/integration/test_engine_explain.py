@@ -106,6 +106,18 @@ SELECT s.workflow_id, 1, 'c' || n, journeys.shard_of('c' || n), 'x', s.step_key,
   JOIN (SELECT w.*, row_number() OVER (ORDER BY workflow_id, position) - 1 AS nth FROM journeys.workflow_steps w) s ON s.nth = n % 3
  ORDER BY n;
 
+INSERT INTO journeys.journey_context
+SELECT id, 'order', '{}' FROM journeys.customer_journeys;
+
+INSERT INTO journeys.messages (message_key, journey_id, step_key, action_id, visit, slot, workflow_id, workflow_version, customer_id, shard,
+       channel, category, planned_at, created_at, send_after, expires_at, state, updated_at)
+SELECT id::text, id, 'night', 'send_email', 1, 'email', workflow_id, 1, customer_id, shard, 'email', 'marketing', at, at, at,
+       at + interval '90 days', 'planned', at
+  FROM journeys.customer_journeys WHERE id % 4 = 0;
+
+INSERT INTO journeys.journey_transitions (journey_id, workflow_id, version, customer_id, visit, to_step, at, at_seq, recorded_at, why)
+SELECT id, workflow_id, 1, customer_id, 1, step_key, at, at_seq, at, 'entered' FROM journeys.customer_journeys;
+
 INSERT INTO journeys.journey_admissions (workflow_id, customer_id, entry_key, entries, active, last_entered_at)
 SELECT workflow_id, customer_id, entry_key, 1, 1, entered_at FROM journeys.customer_journeys
 """
@@ -181,21 +193,27 @@ def of_steps(plans: Plans) -> Iterator[tuple[str, str, dict[str, Any]]]:
         yield f"{step.chosen.name}, by id", step.chosen.sql, step.chosen.bind({**given, "ids": list(range(1, 3 * BATCH))})
 
 
+TAKE: dict[str, Any] = {
+    "now": NOW, "moments_until": NOW, "shards": SHARDS, "per_shard": 2, "per_customer": 8, "track": True, "absorb": False,
+    "inbox_mark": 0, "change_mark": 0, "moment_mark": 0,
+}  # fmt: skip
+
+
 def fixed(plans: Plans) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """The statements that every batch runs, where something deployed has effects."""
-    take: dict[str, Any] = {
-        "now": NOW, "moments_until": NOW, "shards": SHARDS, "per_shard": 2, "per_customer": 8, "track": True, "absorb": False,
-        "inbox_mark": 0, "change_mark": 0, "moment_mark": 0,
-    }  # fmt: skip
     emitting = plans.emitting
-    yield "take", st.fixed("take"), take
-    marks = {"inbox_mark": 10**6, "change_mark": 10**6, "moment_mark": 10**6}
-    yield "take, absorbing", st.fixed("take"), {**take, **marks, "absorb": True, "per_shard": 0}
+    yield "take", st.fixed("take"), TAKE
     yield "rounds", st.fixed("rounds"), {"round": 1, "watched": ["points"]}
     yield "timers_first", st.fixed("timers_first"), {"round": 1, "emitting": emitting}
     yield "shards_left", st.fixed("shards_left"), {"shards": SHARDS, "now": NOW, "moments_until": NOW}
     first = {"now": NOW, "low": START, "shards": SHARDS, "row_limit": BATCH, "emitting": emitting}
     yield "due_first", st.fixed("due_first"), first
+
+
+def absorbing(plans: Plans) -> tuple[str, str, dict[str, Any]]:
+    """The take of what the batch itself wrote: nothing, beside the 10,000 rows that are there."""
+    marks = {"inbox_mark": 10**7, "change_mark": 10**7, "moment_mark": 10**7}
+    return "take, absorbing", st.fixed("take"), {**TAKE, **marks, "absorb": True, "per_shard": 0}
 
 
 @contextmanager
@@ -206,13 +224,12 @@ def batch(db: sa.Engine, type_: str) -> Iterator[tuple[sa.Connection, Plans]]:
         with conn.begin() as transaction:
             session.lock_shards(conn, SHARDS)
             conn.execute(sa.text(ROUND), {"at": NOW, "batch": BATCH, "type": type_})
-            conn.exec_driver_sql("INSERT INTO batch_customers SELECT customer_id, shard, 'infinity' FROM batch_events")
             yield conn, load_plans(conn)
             transaction.rollback()
 
 
 def too_much(found: Reading) -> bool:
-    return bool(found.whole) or found.scanned > 10 * BATCH or found.buffers > 120 * BATCH
+    return bool(found.whole) or found.scanned > 15 * BATCH or found.buffers > 120 * BATCH
 
 
 def both_statistics(db: sa.Engine) -> Iterator[str]:
@@ -247,8 +264,10 @@ def test_queues_and_steps_read_a_batch(crowd: sa.Engine) -> None:
     wrong, seen = {}, set()
     for statistics in both_statistics(crowd):
         with batch(crowd, "order") as (conn, plans):
-            for name, sql, values in (*fixed(plans), *of_steps(plans)):
+            for name, sql, values in (*fixed(plans), *of_steps(plans), absorbing(plans)):
                 seen.add(name)
+                if name == "take, absorbing":
+                    conn.exec_driver_sql("INSERT INTO batch_customers SELECT customer_id, shard, 'infinity' FROM batch_events")
                 found = explain(conn, sql, values)
                 if too_much(found):
                     wrong[f"{name}, statistics {statistics}"] = str(found)
@@ -279,7 +298,8 @@ DEAD = 300_000
 GONE = {
     "customer_journeys": """
         INSERT INTO journeys.customer_journeys
-               (workflow_id, version, customer_id, shard, trigger_id, step_key, step_uid, at, at_seq, due_at, due_seq, entered_at, entered_seq)
+               (workflow_id, version, customer_id, shard, trigger_id, step_key, step_uid, at, at_seq, due_at, due_seq, entered_at,
+                entered_seq)
         SELECT 'w', 1, 'c', n % 64, 'x', 'call', 1, :at, n, :at + interval '1 second' * (n % 3600), 1, :at, n
           FROM generate_series(1, :dead) n""",
     "event_inbox": """

@@ -7,7 +7,6 @@ makes a tick slower with every customer.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 from engine_rows import execute, one
 from engine_world import START, World
+from plan_reading import LARGE, explain
 
 from journey_pipelines.engine import advance, session
 from journey_pipelines.engine import statements as st
@@ -24,9 +24,8 @@ from journey_pipelines.engine.plans import Plans, load_plans
 PEOPLE = 200_000
 BATCH = 100
 NOW = START + timedelta(days=1)
-LARGE = {
-    "customer_journeys", "customer_profiles", "messages", "customer_events", "journey_context", "journey_admissions",
-    "customer_event_stats", "event_keys", "event_inbox", "split_assignments", "zone_offsets", "journey_transitions", "segment_memberships",
+TAKE: dict[str, Any] = {
+    "per_shard": 2, "per_customer": 8, "absorb": False, "track": True, "inbox_mark": 0, "change_mark": 0, "moment_mark": 0,
 }  # fmt: skip
 
 SHOP = """
@@ -126,39 +125,6 @@ def parked(db: sa.Engine, tmp_path: Path) -> sa.Engine:
             conn.exec_driver_sql(f"ALTER TABLE journeys.{table} SET (autovacuum_enabled = false)")
         conn.execute(sa.text(JOURNEYS), {"at": START, "people": PEOPLE})
     return db
-
-
-@dataclass
-class Reading:
-    """What one execution read: whole tables, rows of large ones, buffers altogether."""
-
-    whole: set[str] = field(default_factory=set)
-    scanned: float = 0
-    buffers: int = 0
-
-    def add(self, node: dict[str, Any]) -> None:
-        table = node.get("Relation Name")
-        if table in LARGE and "Scan" in node["Node Type"]:
-            if node["Node Type"] == "Seq Scan" and node["Actual Loops"]:
-                self.whole.add(table)
-            read = node["Actual Rows"] + node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
-            self.scanned += read * node["Actual Loops"]
-        for child in node.get("Plans", ()):
-            self.add(child)
-
-
-def explain(conn: sa.Connection, sql: str, values: dict[str, Any]) -> Reading:
-    """Run it and undo it."""
-    with conn.begin_nested() as savepoint:
-        (document,) = conn.exec_driver_sql("EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) " + sql, values).scalar_one()
-        savepoint.rollback()
-    reading = Reading()
-    reading.add(document["Plan"])
-    reading.buffers = document["Plan"]["Shared Hit Blocks"] + document["Plan"]["Shared Read Blocks"]
-    return reading
-
-
-TAKE = {"per_shard": 2, "per_customer": 8, "absorb": False, "track": True, "inbox_mark": 0, "change_mark": 0, "moment_mark": 0}
 
 
 def hot_statements(plans: Plans, shards: list[int], uids: dict[str, int]) -> Iterator[tuple[str, str, dict[str, Any]]]:

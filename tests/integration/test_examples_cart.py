@@ -36,6 +36,7 @@ def the_story() -> Story:
     cart(story, "ann", "02 09:00")
     cart(story, "ann", "02 09:30", items=3, total=80)
     story.click(wall("2026-03-02 11:00"), "ann", "remind")
+    story.sends(wall("2026-03-02 13:01"))
     story.event(wall("2026-03-02 15:00"), "ann", "purchase", cart_id="ann-1", total=80)
 
     # two carts in the evening: one is emptied, and bought after all a day later

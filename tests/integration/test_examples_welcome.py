@@ -33,7 +33,7 @@ def the_story() -> Story:
         story.event(when, "ann", "message.clicked", link="https://larkspur.example")
     registers(story, "ann", "2026-03-27 16:30", BERLIN, referrer="friend")
     story.click(wall("2026-03-30 11:10"), "ann", "tour")
-    story.then(wall("2026-03-30 20:05"), lambda world: world.accept("ann", wall("2026-03-30 20:05")))
+    story.sends(wall("2026-03-30 20:05"))
     story.event(wall("2026-03-31 09:20"), "ann", "purchase", total=39)
     registers(story, "bob", "2026-03-27 21:00", NEW_YORK)
     registers(story, "cho", "2026-03-25 10:15", KOLKATA)
@@ -41,10 +41,11 @@ def the_story() -> Story:
     registers(story, "dee", "2026-04-03 16:30", AUCKLAND)
     # buys at once, and once more later
     registers(story, "fay", "2026-03-25 23:55", BERLIN)
-    story.then(wall("2026-03-25 23:56"), lambda world: world.accept("fay", wall("2026-03-25 23:56")))
+    story.sends(wall("2026-03-25 23:56"))
     story.event(wall("2026-03-26 00:10"), "fay", "purchase", total=12.5)
     story.event(wall("2026-03-28 00:10"), "fay", "purchase", total=20)
     registers(story, "gil", "2026-03-26 09:00", BERLIN)
+    story.sends(wall("2026-03-26 09:01"))
     story.event(wall("2026-03-27 08:59:59"), "gil", "account_closed", reason="mistake")
     registers(story, "hal", "2026-03-26 09:00", BERLIN, status="none")
     # a second registration is no second welcome

@@ -231,7 +231,9 @@ def plan(world: World, **words: Any) -> int:
     assert loaded is not None
     p = t.customer_profiles
     asked = sa.func.journeys.ts(p.c.attributes["asked"], type_=sa.TIMESTAMP(timezone=True))
-    people = sa.select(p.c.customer_id, p.c.shard, asked.label("at"), sa.literal_column("1", sa.BigInteger).label("at_seq")).cte("people")
+    people = sa.select(
+        p.c.customer_id, p.c.shard, asked.label("at"), sa.literal_column("1", sa.BigInteger).label("at_seq"), asked.label("received_at")
+    ).cte("people")
     statement = plan_statement(loaded.definition, trigger, 1, Surroundings(), people)
     with world.db.begin() as conn:
         return int(conn.exec_driver_sql(statement.sql, statement.bind({"default_zone": "UTC"})).scalar_one())

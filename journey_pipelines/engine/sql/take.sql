@@ -1,6 +1,6 @@
 -- Take a batch out of the queues: history, keys, stats, quarantine, and the rows that make rounds, in one statement.
 -- :now the watermark; :shards those this worker holds; :per_shard rows from each, :per_customer rounds a customer may make.
--- :absorb instead takes what the batch itself wrote for its customers (ids above the marks), up to the first row of theirs left behind;
+-- :only some customers where an absorption is halved. :absorb instead takes what the batch itself wrote for its customers (ids above the marks), up to the first row of theirs left behind;
 -- :track writes down where that is. :moments_until is :now, or just before a schedule's tick, which dates, changes and segments of its
 -- instant come after.
 WITH picked AS MATERIALIZED (
@@ -45,7 +45,9 @@ WITH picked AS MATERIALIZED (
       FROM (SELECT 'event' AS queue, e.ctid AS tid, e.customer_id, e.effective_at AS at
               FROM journeys.event_inbox e
              WHERE %(absorb)s::boolean AND e.source = 'engine' AND e.effective_at <= %(now)s::timestamptz AND e.shard = ANY (%(shards)s::smallint[])
-               AND (e.id > %(inbox_mark)s::bigint AND e.id < 1::bigint << 60 OR e.id > (5::bigint << 60) + %(moment_mark)s::bigint)
+               AND (e.id > %(inbox_mark)s::bigint AND e.id < 1::bigint << 60
+                    OR e.id > (2::bigint << 60) + %(moment_mark)s::bigint AND e.id < 3::bigint << 60
+                    OR e.id > (5::bigint << 60) + %(moment_mark)s::bigint)
             UNION ALL
             SELECT 'change', c.ctid, c.customer_id, c.at
               FROM journeys.customer_changes c
@@ -56,7 +58,7 @@ WITH picked AS MATERIALIZED (
              CROSS JOIN LATERAL (SELECT x.kind, x.ctid, x.customer_id, x.at FROM journeys.customer_moments x WHERE x.customer_id = k.customer_id OFFSET 0) AS m
              WHERE %(absorb)s::boolean AND m.at <= %(moments_until)s::timestamptz) AS w
      CROSS JOIN LATERAL (SELECT k.horizon FROM batch_customers k WHERE k.customer_id = w.customer_id LIMIT 1) AS k
-     WHERE w.at < k.horizon
+     WHERE w.at < k.horizon AND (%(only)s::text[] IS NULL OR w.customer_id = ANY (%(only)s::text[]))
 ), prefix AS MATERIALIZED (
     -- a customer's rows up to the n-th that makes a round: the rest stays in its queue, in order
     SELECT queue, tid FROM numbered WHERE nth <= %(per_customer)s::integer
@@ -101,8 +103,6 @@ WITH picked AS MATERIALIZED (
     SELECT key, id FROM checked WHERE refusal IS NULL AND key IS NOT NULL ORDER BY effective_at, id
     ON CONFLICT DO NOTHING
     RETURNING seq
-), dated AS MATERIALIZED (
-    SELECT journeys.moment_id(2) AS seq, o.* FROM (SELECT * FROM come WHERE kind = 'date' ORDER BY at, customer_id, ref) AS o
 ), fresh AS MATERIALIZED (
     SELECT c.id AS seq, c.customer_id, c.shard, c.type, c.effective_at AS occurred_at,
            nullif(c.occurred_at, c.effective_at) AS original_occurred_at, c.received_at, c.source, c.source_event_id,
@@ -117,10 +117,6 @@ WITH picked AS MATERIALIZED (
          WHERE c.type LIKE 'message.%%' AND x.message_key = journeys.txt(c.payload -> 'message_key') AND x.customer_id = c.customer_id
          LIMIT 1) AS m ON true
      WHERE c.refusal IS NULL AND (c.key IS NULL OR c.id IN (SELECT seq FROM keyed))
-    UNION ALL
-    SELECT d.seq, d.customer_id, d.shard, 'enter.' || split_part(d.ref, '.', 1), d.at, NULL, d.at, 'date', NULL,
-           jsonb_build_object('trigger', split_part(d.ref, '.', 2), 'date', journeys.iso(d.at)), NULL, NULL, NULL, false, NULL, 0
-      FROM dated d
 ), history AS (
     INSERT INTO journeys.customer_events
            (seq, customer_id, shard, type, occurred_at, original_occurred_at, received_at, source, source_event_id, payload, message_key,
@@ -151,17 +147,23 @@ WITH picked AS MATERIALIZED (
     SELECT (3::bigint << 60) + a.id, a.customer_id, a.shard, 'customer.change', a.at, a.received_at, '{}', NULL, NULL, a.keys, a.depth
       FROM altered a
     UNION ALL
-    SELECT (6::bigint << 60) + row_number() OVER (ORDER BY w.at, w.customer_id, w.ref), w.customer_id, w.shard, 'recheck:' || w.ref, w.at, w.at, '{}', NULL, NULL,
-           NULL, 0::smallint
-      FROM come w WHERE w.kind = 'watch'
+    -- a date is no event yet: something before it may still have moved it
+    SELECT journeys.moment_id(CASE w.kind WHEN 'date' THEN 2 ELSE 6 END), w.customer_id, w.shard,
+           CASE w.kind WHEN 'date' THEN 'date:' ELSE 'recheck:' END || w.ref, w.at, greatest(w.at, w.known_at), '{}', NULL, NULL, NULL, 0::smallint
+      FROM come w
 ), rounds AS (
-    INSERT INTO batch_events (seq, customer_id, shard, type, occurred_at, received_at, payload, profile, journey_id, keys, depth, round)
-    SELECT m.*, CASE WHEN NOT %(absorb)s::boolean THEN row_number() OVER (PARTITION BY m.customer_id ORDER BY m.occurred_at, m.seq) END
+    INSERT INTO batch_events (seq, customer_id, shard, type, occurred_at, received_at, payload, profile, journey_id, keys, depth, newest_at, round)
+    SELECT m.*,
+           -- the newest event known before this batch: what lies before it is late
+           CASE WHEN NOT %(track)s::boolean THEN NULL
+                WHEN %(absorb)s::boolean THEN (SELECT k.newest_at FROM batch_customers k WHERE k.customer_id = m.customer_id LIMIT 1)
+                ELSE (SELECT max(s.last_at) FROM journeys.customer_event_stats s WHERE s.customer_id = m.customer_id) END,
+           CASE WHEN NOT %(absorb)s::boolean THEN row_number() OVER (PARTITION BY m.customer_id ORDER BY m.occurred_at, m.seq) END
       FROM moments m
     RETURNING 1
 ), horizons AS (
-    INSERT INTO batch_customers (customer_id, shard, horizon)
-    SELECT n.customer_id, min(n.shard),
+    INSERT INTO batch_customers (customer_id, shard, newest_at, horizon)
+    SELECT n.customer_id, min(n.shard), (SELECT max(s.last_at) FROM journeys.customer_event_stats s WHERE s.customer_id = n.customer_id),
            coalesce(min(n.at) FILTER (WHERE n.nth > %(per_customer)s::integer), min(n.last_at) FILTER (WHERE n.of_shard >= %(per_shard)s::integer), 'infinity')
       FROM numbered n WHERE %(track)s::boolean AND NOT %(absorb)s::boolean GROUP BY n.customer_id
     RETURNING 1

@@ -11,7 +11,7 @@ ALTER TABLE journeys.deployment
     ADD COLUMN next_tick_at timestamptz;
 COMMENT ON COLUMN journeys.deployment.next_tick_at IS 'for the doorbell: when a schedule may tick next; null where there is none';
 COMMENT ON COLUMN journeys.deployment.named_events IS 'built-in event types that something deployed names: the others are not written';
-COMMENT ON COLUMN journeys.deployment.named_segments IS 'segments whose transitions something deployed names';
+COMMENT ON COLUMN journeys.deployment.named_segments IS 'segments whose transitions something deployed names; * = all';
 COMMENT ON COLUMN journeys.deployment.watched_keys IS 'profile keys that some condition or date reads: a change of another key asks nothing again';
 
 ALTER TABLE journeys.automation_workflows ADD COLUMN active_since timestamptz;
@@ -39,6 +39,7 @@ CREATE TABLE journeys.engine_builds (
     kind  text NOT NULL CHECK (kind IN ('segment', 'date', 'existing')),
     ref   text NOT NULL,
     shard smallint NOT NULL CHECK (shard BETWEEN 0 AND 63),
+    asked_at timestamptz NOT NULL,
     PRIMARY KEY (kind, ref, shard)
 );
 COMMENT ON TABLE journeys.engine_builds IS 'what a deploy left to be computed for everybody, a row per shard until done: members of a segment, plans of a date trigger, members that enter at activation';
@@ -48,7 +49,7 @@ COMMENT ON TABLE journeys.engine_builds IS 'what a deploy left to be computed fo
 
 ALTER TABLE journeys.event_inbox ADD COLUMN journey_id bigint;
 COMMENT ON COLUMN journeys.event_inbox.journey_id IS 'set by the engine: the journey an event belongs to';
-CREATE INDEX event_inbox_engine ON journeys.event_inbox (shard) WHERE source = 'engine';
+CREATE INDEX event_inbox_engine ON journeys.event_inbox (shard, id) WHERE source = 'engine';
 COMMENT ON INDEX journeys.event_inbox_engine IS 'what the engine itself wrote is taken within the batch that wrote it';
 
 -- ids of moments lie above all ids of events, so that at one instant the order is events, schedules, dates, changes and segments
@@ -80,9 +81,11 @@ CREATE TABLE journeys.customer_moments (
     ref         text NOT NULL,
     shard       smallint NOT NULL,
     at          timestamptz NOT NULL,
+    known_at    timestamptz NOT NULL,
     PRIMARY KEY (customer_id, kind, ref)
 ) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX customer_moments_order ON journeys.customer_moments (shard, at);
+COMMENT ON COLUMN journeys.customer_moments.known_at IS 'when what it was worked out from was received: a date that had gone by then came too late';
 COMMENT ON TABLE journeys.customer_moments IS 'watch: when a condition of this customer may change by time alone (ref: its uid); date: when a date trigger fires (ref: workflow.trigger)';
 
 -- Keys of patches that something watches become changes; a patch that says it is from the future is from now.
@@ -151,7 +154,7 @@ BEGIN
     ), told AS (
         INSERT INTO journeys.event_inbox (id, source, customer_id, type, occurred_at, received_at, payload, depth) OVERRIDING SYSTEM VALUE
         SELECT journeys.moment_id(5), 'engine', e.customer, 'segment.left', e.at, greatest(e.received, e.at), jsonb_build_object('segment', e.segment), coalesce(e.depth, 0)
-          FROM ended e JOIN journeys.deployment d ON NOT quiet AND e.segment = ANY (d.named_segments) ORDER BY e.segment, e.customer
+          FROM ended e JOIN journeys.deployment d ON NOT quiet AND (e.segment = ANY (d.named_segments) OR '*' = ANY (d.named_segments)) ORDER BY e.segment, e.customer
         RETURNING 1
     )
     SELECT count(*) INTO gone FROM ended;
@@ -168,7 +171,7 @@ BEGIN
         INSERT INTO journeys.event_inbox (id, source, customer_id, type, occurred_at, received_at, payload, depth) OVERRIDING SYSTEM VALUE
         SELECT journeys.moment_id(5), 'engine', l.customer, 'segment.entered', l.at, greatest(l.received, l.at), jsonb_build_object('segment', l.segment), coalesce(l.depth, 0)
           FROM begun b JOIN last l ON l.segment = b.segment_id AND l.customer = b.customer_id
-          JOIN journeys.deployment d ON NOT quiet AND l.segment = ANY (d.named_segments) ORDER BY l.segment, l.customer
+          JOIN journeys.deployment d ON NOT quiet AND (l.segment = ANY (d.named_segments) OR '*' = ANY (d.named_segments)) ORDER BY l.segment, l.customer
         RETURNING 1
     )
     SELECT count(*) INTO entered FROM begun;
