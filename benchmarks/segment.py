@@ -48,7 +48,7 @@ def measure(server_url: str, customers: int) -> list[Figure]:
             for worker in (one, other):
                 worker.tick(START)
             with theirs.begin() as conn:
-                request_build(conn, "segment", "lapsed")
+                request_build(conn, "segment", "lapsed", NOW)
             rebuilding = timed(lambda: other.tick(NOW))
             following = timed(lambda: one.tick(NOW))
             for engine in (ours, theirs):

@@ -17,6 +17,8 @@ from journey_pipelines.store import moment_tables as m
 from journey_pipelines.store import tables as t
 from journey_pipelines.workflows.load import load_project
 
+_STAND_STILL = "UPDATE journeys.engine_clock SET wall_at = clock_timestamp(), engine_at = :at, rate = 1e-9"
+
 #: a Monday, far from every change of clocks
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -51,7 +53,7 @@ class World:
     def profile(self, customer: str, when: datetime = START, **fields: Any) -> None:
         with self.db.begin() as conn:
             # the app's write is received when it happens: the clock stands at that time
-            conn.execute(sa.text("UPDATE journeys.engine_clock SET wall_at = clock_timestamp(), engine_at = :at, rate = 1e-9"), {"at": when})
+            conn.execute(sa.text(_STAND_STILL), {"at": when})
             conn.execute(sa.select(sa.func.journeys.upsert_profile(customer, sa.literal(fields, JSONB), when)))
 
     def event(

@@ -115,7 +115,5 @@ def _moments(uid: int, found: Any) -> sa.CTE:
     new = pg_insert(t).from_select(["customer_id", "kind", "ref", "shard", "at", "known_at"], rows)
     again = {"at": new.excluded.at, "known_at": new.excluded.known_at}
     return (
-        new.on_conflict_do_update(index_elements=[t.c.customer_id, t.c.kind, t.c.ref], set_=again)
-        .returning(t.c.customer_id)
-        .cte("later")
+        new.on_conflict_do_update(index_elements=[t.c.customer_id, t.c.kind, t.c.ref], set_=again).returning(t.c.customer_id).cte("later")
     )

@@ -33,23 +33,28 @@ _EFFECTIVE = "least(occurred_at, ((received_at AT TIME ZONE 'UTC') + interval '5
 # Time and identity
 
 engine_clock = Table(
-    "engine_clock", metadata,
+    "engine_clock",
+    metadata,
     Column("one", Boolean, primary_key=True, server_default=text("true")),
     Column("wall_at", TIMESTAMPTZ, nullable=False),
     Column("engine_at", TIMESTAMPTZ, nullable=False),
-    Column("rate", Double, nullable=False))
+    Column("rate", Double, nullable=False),
+)
 
 engine_identity = Table(
-    "engine_identity", metadata,
+    "engine_identity",
+    metadata,
     Column("one", Boolean, primary_key=True, server_default=text("true")),
     Column("message_salt", Text, nullable=False),
     Column("hmac_inner", BYTEA, nullable=False),
-    Column("hmac_outer", BYTEA, nullable=False))
+    Column("hmac_outer", BYTEA, nullable=False),
+)
 
 # What is deployed
 
 deployment = Table(
-    "deployment", metadata,
+    "deployment",
+    metadata,
     Column("one", Boolean, primary_key=True, server_default=text("true")),
     Column("generation", BigInteger, nullable=False),
     Column("policies", JSONB, nullable=False),
@@ -60,10 +65,12 @@ deployment = Table(
     Column("watched_keys", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("named_events", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("named_segments", ARRAY(Text), nullable=False, server_default=text("'{}'")),
-    Column("next_tick_at", TIMESTAMPTZ))
+    Column("next_tick_at", TIMESTAMPTZ),
+)
 
 automation_workflows = Table(
-    "automation_workflows", metadata,
+    "automation_workflows",
+    metadata,
     Column("id", Text, primary_key=True),
     Column("version", Integer, primary_key=True),
     Column("is_current", Boolean, nullable=False),
@@ -75,10 +82,12 @@ automation_workflows = Table(
     Column("definition", JSONB, nullable=False),
     Column("content_hash", Text, nullable=False),
     Column("deployed_at", TIMESTAMPTZ, nullable=False),
-    Column("active_since", TIMESTAMPTZ))
+    Column("active_since", TIMESTAMPTZ),
+)
 
 workflow_steps = Table(
-    "workflow_steps", metadata,
+    "workflow_steps",
+    metadata,
     Column("workflow_id", Text, primary_key=True),
     Column("version", Integer, primary_key=True),
     Column("step_key", Text, primary_key=True),
@@ -88,27 +97,30 @@ workflow_steps = Table(
     Column("wait_kind", Text, nullable=False),
     Column("wait_months", Integer, nullable=False, server_default=text("0")),
     Column("wait_days", Integer, nullable=False, server_default=text("0")),
-    Column("wait_elapsed", INTERVAL, nullable=False, server_default=text("'00:00:00'")))
+    Column("wait_elapsed", INTERVAL, nullable=False, server_default=text("'00:00:00'")),
+)
 
 interests = Table(
-    "interests", metadata,
+    "interests",
+    metadata,
     Column("event_type", Text, primary_key=True),
     Column("kind", Text, primary_key=True),
     Column("statement_uid", BigInteger, primary_key=True),
     Column("workflow_id", Text, nullable=False),
-    Column("versions", ARRAY(Integer), nullable=False))
+    Column("versions", ARRAY(Integer), nullable=False),
+)
 
 # Intake
 
 engine_shards = Table(
-    "engine_shards", metadata,
-    Column("shard", SmallInteger, primary_key=True, autoincrement=False),
-    Column("planned_until", TIMESTAMPTZ))
+    "engine_shards", metadata, Column("shard", SmallInteger, primary_key=True, autoincrement=False), Column("planned_until", TIMESTAMPTZ)
+)
 
 delivery_shards = Table("delivery_shards", metadata, Column("shard", SmallInteger, primary_key=True, autoincrement=False))
 
 event_inbox = Table(
-    "event_inbox", metadata,
+    "event_inbox",
+    metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("source", Text, nullable=False, server_default=text("'app'")),
     Column("source_event_id", Text),
@@ -122,12 +134,14 @@ event_inbox = Table(
     Column("depth", SmallInteger, nullable=False, server_default=text("0")),
     Column("effective_at", TIMESTAMPTZ, Computed(_EFFECTIVE, persisted=True)),
     Column("shard", SmallInteger, Computed(SHARD, persisted=True)),
-    Column("journey_id", BigInteger))
+    Column("journey_id", BigInteger),
+)
 
 event_keys = Table("event_keys", metadata, Column("key", BYTEA, primary_key=True), Column("seq", BigInteger, nullable=False))
 
 customer_events = Table(
-    "customer_events", metadata,
+    "customer_events",
+    metadata,
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("customer_id", Text, nullable=False),
     Column("shard", SmallInteger, nullable=False),
@@ -141,19 +155,23 @@ customer_events = Table(
     Column("message_key", Text),
     Column("journey_id", BigInteger),
     Column("causation_id", BigInteger),
-    Column("depth", SmallInteger, nullable=False, server_default=text("0")))
+    Column("depth", SmallInteger, nullable=False, server_default=text("0")),
+)
 
 customer_event_stats = Table(
-    "customer_event_stats", metadata,
+    "customer_event_stats",
+    metadata,
     Column("customer_id", Text, primary_key=True),
     Column("type", Text, primary_key=True),
     Column("first_at", TIMESTAMPTZ, nullable=False),
     Column("last_at", TIMESTAMPTZ, nullable=False),
     Column("last_seq", BigInteger, nullable=False),
-    Column("n", BigInteger, nullable=False))
+    Column("n", BigInteger, nullable=False),
+)
 
 event_quarantine = Table(
-    "event_quarantine", metadata,
+    "event_quarantine",
+    metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("inbox_id", BigInteger),
     Column("source", Text, nullable=False),
@@ -167,46 +185,56 @@ event_quarantine = Table(
     Column("reason", Text, nullable=False),
     Column("sqlstate", Text),
     Column("statement", Text),
-    Column("quarantined_at", TIMESTAMPTZ, nullable=False))
+    Column("quarantined_at", TIMESTAMPTZ, nullable=False),
+)
 
 event_sources = Table(
-    "event_sources", metadata,
+    "event_sources",
+    metadata,
     Column("source_id", Text, primary_key=True),
     Column("cursor_value", TIMESTAMPTZ),
     Column("rows_read", BigInteger, nullable=False, server_default=text("0")),
     Column("rows_refused", BigInteger, nullable=False, server_default=text("0")),
     Column("last_polled_at", TIMESTAMPTZ),
-    Column("last_error", Text))
+    Column("last_error", Text),
+)
 
 segment_changes = Table(
-    "segment_changes", metadata,
+    "segment_changes",
+    metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("segment_id", Text, nullable=False),
     Column("customer_id", Text, nullable=False),
     Column("change", Text, nullable=False),
     Column("occurred_at", TIMESTAMPTZ, nullable=False, server_default=_CLOCK),
-    Column("shard", SmallInteger, Computed(SHARD, persisted=True)))
+    Column("shard", SmallInteger, Computed(SHARD, persisted=True)),
+)
 
 segment_memberships = Table(
-    "segment_memberships", metadata,
+    "segment_memberships",
+    metadata,
     Column("segment_id", Text, nullable=False),
     Column("customer_id", Text, nullable=False),
     Column("entered_at", TIMESTAMPTZ, nullable=False),
     Column("left_at", TIMESTAMPTZ),
-    Column("source", Text, nullable=False))
+    Column("source", Text, nullable=False),
+)
 
 # Customers
 
 zone_offsets = Table(
-    "zone_offsets", metadata,
+    "zone_offsets",
+    metadata,
     Column("zone", Text, primary_key=True),
     Column("utc_from", TIMESTAMPTZ, nullable=False),
     Column("utc_to", TIMESTAMPTZ, primary_key=True),
     Column("utc_offset", INTERVAL, nullable=False),
-    Column("local_to", TIMESTAMP, nullable=False))
+    Column("local_to", TIMESTAMP, nullable=False),
+)
 
 customer_profiles = Table(
-    "customer_profiles", metadata,
+    "customer_profiles",
+    metadata,
     Column("customer_id", Text, primary_key=True),
     Column("shard", SmallInteger, nullable=False),
     Column("email_address", Text),
@@ -223,10 +251,12 @@ customer_profiles = Table(
     Column("lifetime_value", Numeric),
     Column("created_at", TIMESTAMPTZ),
     Column("attributes", JSONB, nullable=False, server_default=text("'{}'")),
-    Column("updated_at", TIMESTAMPTZ, nullable=False))
+    Column("updated_at", TIMESTAMPTZ, nullable=False),
+)
 
 channel_consents = Table(
-    "channel_consents", metadata,
+    "channel_consents",
+    metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("customer_id", Text, nullable=False),
     Column("channel", Text, nullable=False),
@@ -234,20 +264,24 @@ channel_consents = Table(
     Column("state", Text, nullable=False),
     Column("at", TIMESTAMPTZ, nullable=False),
     Column("source", Text, nullable=False),
-    Column("evidence", JSONB, nullable=False, server_default=text("'{}'")))
+    Column("evidence", JSONB, nullable=False, server_default=text("'{}'")),
+)
 
 suppressions = Table(
-    "suppressions", metadata,
+    "suppressions",
+    metadata,
     Column("address_hmac", BYTEA, primary_key=True),
     Column("channel", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("at", TIMESTAMPTZ, nullable=False),
-    Column("source", Text, nullable=False))
+    Column("source", Text, nullable=False),
+)
 
 # Journeys
 
 customer_journeys = Table(
-    "customer_journeys", metadata,
+    "customer_journeys",
+    metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("workflow_id", Text, nullable=False),
     Column("version", Integer, nullable=False),
@@ -272,26 +306,32 @@ customer_journeys = Table(
     Column("held_out", Boolean, nullable=False, server_default=text("false")),
     Column("depth", SmallInteger, nullable=False, server_default=text("0")),
     Column("skip", Boolean, nullable=False, server_default=text("false")),
-    Column("due_was", TIMESTAMPTZ))
+    Column("due_was", TIMESTAMPTZ),
+)
 
 journey_context = Table(
-    "journey_context", metadata,
+    "journey_context",
+    metadata,
     Column("journey_id", BigInteger, primary_key=True, autoincrement=False),
     Column("event_type", Text, nullable=False),
-    Column("event", JSONB, nullable=False))
+    Column("event", JSONB, nullable=False),
+)
 
 journey_admissions = Table(
-    "journey_admissions", metadata,
+    "journey_admissions",
+    metadata,
     Column("workflow_id", Text, primary_key=True),
     Column("customer_id", Text, primary_key=True),
     Column("entry_key", Text, primary_key=True, server_default=text("''")),
     Column("entries", Integer, nullable=False),
     Column("active", Integer, nullable=False),
     Column("last_entered_at", TIMESTAMPTZ, nullable=False),
-    Column("last_ended_at", TIMESTAMPTZ))
+    Column("last_ended_at", TIMESTAMPTZ),
+)
 
 journey_transitions = Table(
-    "journey_transitions", metadata,
+    "journey_transitions",
+    metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("journey_id", BigInteger, nullable=False),
     Column("workflow_id", Text, nullable=False),
@@ -304,19 +344,23 @@ journey_transitions = Table(
     Column("at_seq", BigInteger, nullable=False),
     Column("recorded_at", TIMESTAMPTZ, nullable=False),
     Column("why", Text, nullable=False),
-    Column("detail", JSONB))
+    Column("detail", JSONB),
+)
 
 split_assignments = Table(
-    "split_assignments", metadata,
+    "split_assignments",
+    metadata,
     Column("workflow_id", Text, primary_key=True),
     Column("step_key", Text, primary_key=True),
     Column("customer_id", Text, primary_key=True),
     Column("arm", Text, nullable=False),
     Column("version", Integer, nullable=False),
-    Column("assigned_at", TIMESTAMPTZ, nullable=False))
+    Column("assigned_at", TIMESTAMPTZ, nullable=False),
+)
 
 conversions = Table(
-    "conversions", metadata,
+    "conversions",
+    metadata,
     Column("journey_id", BigInteger, primary_key=True),
     Column("event_seq", BigInteger, primary_key=True),
     Column("workflow_id", Text, nullable=False),
@@ -325,10 +369,12 @@ conversions = Table(
     Column("event_type", Text, nullable=False),
     Column("at", TIMESTAMPTZ, nullable=False),
     Column("value", Numeric),
-    Column("exposed", Boolean, nullable=False))
+    Column("exposed", Boolean, nullable=False),
+)
 
 workflow_action_logs = Table(
-    "workflow_action_logs", metadata,
+    "workflow_action_logs",
+    metadata,
     Column("journey_id", BigInteger, primary_key=True),
     Column("step_key", Text, primary_key=True),
     Column("action_id", Text, primary_key=True),
@@ -341,10 +387,12 @@ workflow_action_logs = Table(
     Column("reason", Text),
     Column("at", TIMESTAMPTZ, nullable=False),
     Column("recorded_at", TIMESTAMPTZ, nullable=False),
-    Column("detail", JSONB))
+    Column("detail", JSONB),
+)
 
 tasks = Table(
-    "tasks", metadata,
+    "tasks",
+    metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("journey_id", BigInteger, nullable=False),
     Column("step_key", Text, nullable=False),
@@ -361,12 +409,14 @@ tasks = Table(
     Column("closed_at", TIMESTAMPTZ),
     Column("closed_by", Text),
     Column("outcome", Text),
-    Column("note", Text))
+    Column("note", Text),
+)
 
 # The send ledger
 
 messages = Table(
-    "messages", metadata,
+    "messages",
+    metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("message_key", Text, nullable=False),
     Column("journey_id", BigInteger, nullable=False),
@@ -400,14 +450,17 @@ messages = Table(
     Column("provider_message_id", Text),
     Column("claimed_at", TIMESTAMPTZ),
     Column("accepted_at", TIMESTAMPTZ),
-    Column("updated_at", TIMESTAMPTZ, nullable=False))
+    Column("updated_at", TIMESTAMPTZ, nullable=False),
+)
 
 message_bodies = Table(
-    "message_bodies", metadata,
+    "message_bodies",
+    metadata,
     Column("message_id", BigInteger, primary_key=True, autoincrement=False),
     Column("address", Text),
     Column("subject", Text),
     Column("body_text", Text),
     Column("body_html", Text),
     Column("headers", JSONB, nullable=False, server_default=text("'{}'")),
-    Column("frozen_at", TIMESTAMPTZ, nullable=False))
+    Column("frozen_at", TIMESTAMPTZ, nullable=False),
+)

@@ -44,6 +44,8 @@ steps:
     do:
       - update_profile: {increment: {pings: 1}}
 """
+
+
 def by_customer(db: sa.Engine, query: str) -> dict[str, int]:
     return {row.customer_id: int(row.n) for row in rows(db, query)}
 

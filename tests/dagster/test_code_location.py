@@ -40,8 +40,8 @@ def shape(fresh_interpreter: Callable[..., Any]) -> dict[str, Any]:
 
 def test_its_shape(shape: dict[str, Any]) -> None:
     assert shape["jobs"] == [
-        "check_journeys", "deploy_workflows", "dispatch_messages", "drain_journeys", "enter_journeys", "learn_best_times", "report_journeys",
-        "retire_runs",
+        "check_journeys", "deploy_workflows", "dispatch_messages", "drain_journeys", "enter_journeys", "learn_best_times",
+        "report_journeys", "retire_runs",
     ]  # fmt: skip
     assert shape["sensors"] == {
         "due_journeys_doorbell": "drain_journeys",

@@ -131,7 +131,8 @@ def test_waiting_for_the_end_of_the_workflow_that_was_started(world: World) -> N
 def test_an_exit_on_a_condition(world: World, ticks: list[datetime]) -> None:
     world.deploy(
         flow("nurture", "event: go", MAIL.replace("mail", "mail\n    wait: 5 days", 1), "exit:\n  - when: customer.plan == 'paid'"),
-        flow("upgrade", "event: go", "  - id: up\n    wait: 2 days\n    do: [{update_profile: {set: {plan: paid}}}]\n", "entry: {when: event.up}"),
+        flow("upgrade", "event: go", "  - id: up\n    wait: 2 days\n    do: [{update_profile: {set: {plan: paid}}}]\n",
+             "entry: {when: event.up}"),
     )  # fmt: skip
     for name, up in (("ann", True), ("bob", False), ("eve", False)):
         world.event(name, "go", at(), up=up)
@@ -189,7 +190,8 @@ def test_unsubscribed_is_a_reason_of_its_own(world: World) -> None:
 
 def test_runs_and_max_age(world: World) -> None:
     world.deploy(
-        flow("spring", "event: go", "  - id: rest\n    wait: 9 days\n    next: end\n", "runs: {from: 2026-03-03, until: 2026-03-04}\nmax_age: 3 days")
+        flow("spring", "event: go", "  - id: rest\n    wait: 9 days\n    next: end\n",
+             "runs: {from: 2026-03-03, until: 2026-03-04}\nmax_age: 3 days")
     )  # fmt: skip
     for name, day in (("ann", 0), ("bob", 1), ("cid", 2.5), ("eve", 4)):
         world.event(name, "go", at(day))

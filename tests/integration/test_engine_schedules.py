@@ -1,8 +1,9 @@
-"""Schedules: each tick asks its audience in once, at its own instant among the events, whatever is retried, slept through or jumped over."""
+"""Schedules: each tick asks its audience in once, at its own instant among the events, whatever is retried or slept through."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -130,4 +131,4 @@ def test_one_tick_a_local_day_on_every_night_that_clocks_change() -> None:
         start, end = datetime(2024, 1, 1, 12, tzinfo=UTC), datetime(2030, 12, 31, 12, tzinfo=UTC)
         found = list(instants(trigger, zone, start, end))
         days = [at.astimezone(ZoneInfo(zone)).date() for at in found]
-        assert len(days) == len(set(days)) and all(b - a == timedelta(days=1) for a, b in zip(days, days[1:], strict=False)), zone
+        assert len(days) == len(set(days)) and all(b - a == timedelta(days=1) for a, b in pairwise(days)), zone

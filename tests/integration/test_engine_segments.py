@@ -144,7 +144,7 @@ def test_existing_members_enter_where_the_workflow_says_so(world: World) -> None
 
 
 def test_a_condition_trigger_is_an_unnamed_segment(world: World) -> None:
-    world.deploy(hello("thanks", 'condition: "customer.plan == \'gold\'"'))
+    world.deploy(hello("thanks", "condition: \"customer.plan == 'gold'\""))
     world.tick(at())
     world.profile("ann", at(hours=1), plan="gold")
     world.profile("bob", at(hours=1), plan="silver")

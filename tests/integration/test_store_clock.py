@@ -99,9 +99,13 @@ def test_local_times_in_every_zone_around_its_changes(db: sa.Engine) -> None:
         probes.append((name, datetime(1970, 1, 2) + timedelta(minutes=random.randrange(129 * 365 * 1440))))  # noqa: DTZ001  # local
     wanted = [_expected(*probe) for probe in probes]
     z = zone_offsets.c
-    asked = sa.func.unnest(
-        sa.cast([p[0] for p in probes], sa.ARRAY(sa.Text)), sa.cast([p[1] for p in probes], sa.ARRAY(sa.TIMESTAMP)), type_=sa.Text
-    ).table_valued("name", sa.column("local", sa.TIMESTAMP), with_ordinality="n").render_derived()
+    asked = (
+        sa.func.unnest(
+            sa.cast([p[0] for p in probes], sa.ARRAY(sa.Text)), sa.cast([p[1] for p in probes], sa.ARRAY(sa.TIMESTAMP)), type_=sa.Text
+        )
+        .table_valued("name", sa.column("local", sa.TIMESTAMP), with_ordinality="n")
+        .render_derived()
+    )
     found = (
         sa.select(sa.func.greatest(z.utc_from, sa.func.timezone("UTC", asked.c.local - z.utc_offset)).label("at"))
         .where(z.zone == asked.c.name, z.local_to > asked.c.local)

@@ -20,7 +20,7 @@ CLOCKS = re.compile(
 )
 RANDOM = re.compile(r"\b(random|gen_random_uuid|setseed|nextval|TABLESAMPLE)\b", re.IGNORECASE)
 #: what makes a statement's work grow with its batch: the batch's events, rows given by id, a limit
-BOUNDS = ("batch_events", "LIMIT", "ANY (%(ids)s", "= %(id)s", "= %(seq)s", "unnest(%(shards)s", "last_value")
+BOUNDS = ("batch_events", "LIMIT", "ANY (%(ids)s", "= %(id)s", "= %(seq)s", "unnest(%(shards)s", "last_value", "= %(tid)s")
 SAID = {"gold", "silver", "vip", "lapsed", "cart_id", "purchase", "cart", "emptied", "everything", "Hello", "carts", "offers"}
 
 
