@@ -40,11 +40,13 @@ class Person(Steps):
         #: workflow -> how often it was held, negative when it is not
         self.held: dict[str, int] = {}
         self._inbox: list[Event] = []
-        #: (workflow, trigger) -> ((date, zone), when it fires)
-        self._plans: dict[tuple[str, str], tuple[Any, datetime | None]] = {}
+        #: (workflow, trigger) -> ((date, zone), when it fires, when that was received)
+        self._plans: dict[tuple[str, str], tuple[Any, datetime | None, datetime | None]] = {}
         self._ticked: dict[tuple[str, str], datetime] = {}
         self._looked: datetime | None = None
         self._here: datetime | None = None
+        #: the newest event that was known before this tick: what lies before it came late
+        self._newest: datetime | None = None
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
@@ -54,6 +56,7 @@ class Person(Steps):
         before, conditions = self.workflows, {segment.id: segment.when for segment in self.segments}
         dates = {(w.id, t.id): t for w, t in self._triggers() if isinstance(t, m.DateTrigger)}
         self.workflows, self.segments = {workflow.id: workflow for workflow in workflows}, list(segments)
+        self.named |= {name for workflow in self.workflows.values() for name in workflow.event_types()}
         for workflow, trigger in self._triggers():
             if isinstance(trigger, m.ConditionTrigger):
                 self.segments.append(Segment(id=condition_segment(workflow.id, trigger.id), name=trigger.id, when=trigger.condition))
@@ -61,7 +64,7 @@ class Person(Steps):
                 self._ticked.setdefault((workflow.id, trigger.id), at)
             if isinstance(trigger, m.DateTrigger) and dates.get((workflow.id, trigger.id)) != trigger:
                 self._plans.pop((workflow.id, trigger.id), None)
-                self._plan(workflow, trigger, (at, (FOREVER,)))
+                self._plan(workflow, trigger, (at, (FOREVER,)), at)
         self.segments = self._in_order()
         for segment in self.segments:
             if segment.when is not None and conditions.get(segment.id) != segment.when:
@@ -125,6 +128,7 @@ class Person(Steps):
 
     def tick(self, now: datetime) -> None:
         """All that has its place up to and with `now`, in order."""
+        self._newest = max((event.occurred_at for event in self.history), default=None)
         seen = [event for event in self._inbox if event.occurred_at <= now]
         self._inbox = [event for event in self._inbox if event.occurred_at > now]
         self.history += seen
@@ -138,7 +142,7 @@ class Person(Steps):
     def _first(self, now: datetime) -> tuple[Place, Callable[[Place], None]] | None:
         """What comes next: something of the queue, a date, a condition that time alone may change, or a timer."""
         found = [queued for queued in self.queue if queued[0][0] <= now]
-        dates = [(key, at) for key, (_, at) in self._plans.items() if at is not None and at <= now]
+        dates = [(key, at) for key, (_, at, _) in self._plans.items() if at is not None and at <= now]
         found += [((at, (DATE,)), partial(self._date, key)) for key, at in dates]
         found += self._next_ticks(now)
         found += [((at, (WATCH,)), lambda place: self.changed(place, set())) for at in self._rechecks(now)]
@@ -259,7 +263,7 @@ class Person(Steps):
             journey = Journey(number, workflow, key, trigger, event, held_out, entered=place, at=place, due=place, step=first)
             self.journeys.append(journey)
             self.reach(journey, first, place, None, "entered")
-            self.emit(place, "journey.entered", {"workflow": workflow.id, "trigger": trigger, "entry_key": key}, journey)
+            self.built_in(place, "journey.entered", {"workflow": workflow.id, "trigger": trigger, "entry_key": key}, journey)
 
     def _starts(self, trigger: m.Trigger, workflow: m.Workflow, event: Event) -> bool:
         match trigger:
@@ -298,21 +302,24 @@ class Person(Steps):
                 self._decide(segment.id, segment.when, place, received)
         for workflow, trigger in self._triggers():
             if isinstance(trigger, m.DateTrigger) and (reads(trigger.date) | {"customer.timezone"}) & changed:
-                self._plan(workflow, trigger, place)
+                self._plan(workflow, trigger, place, received)
         # at the instant of what changed time may turn something as well, and that comes after it
         self._looked = place[0] - MICROSECOND if changed else place[0]
 
-    def _plan(self, workflow: m.Workflow, trigger: m.DateTrigger, place: Place) -> None:
+    def _plan(self, workflow: m.Workflow, trigger: m.DateTrigger, place: Place, received: datetime | None) -> None:
         date = values.time_of(self.value(trigger.date, place, None, None)), self.zone
-        if date != self._plans.get((workflow.id, trigger.id), (None, None))[0]:
-            self._plans[workflow.id, trigger.id] = date, self._fires(trigger, date[0], place[0])
+        key = workflow.id, trigger.id
+        if key not in self._plans or date != self._plans[key][0]:
+            self._plans[key] = date, self._fires(trigger, date[0], place[0]), received
 
     def _decide(self, segment: str, condition: str, place: Place, received: datetime | None) -> None:
-        """In or out. Of an event that came late, what is known of later times counts too: it is asked once more where the newest one is."""
-        self.move(segment, self.true(condition, place, None, None), place, received)
-        newest = max((event.occurred_at for event in self.history), default=place[0])
-        if newest > place[0] and any(not name.startswith(("customer.", "segment.")) for name in reads(condition)):
-            self.queue.append(((newest, (WATCH,)), lambda at: self._decide(segment, condition, at, None)))
+        """In or out. What came late moves nobody where it lies: it is asked once more at the newest place that is known."""
+        member = self.member(segment)
+        newest = max([self._newest, *([member[1]] if member else [])], default=place[0], key=lambda at: at or place[0])
+        if newest is not None and newest > place[0]:
+            self.queue.append(((newest, (WATCH,)), lambda at: self._decide(segment, condition, at, max(at[0], received or at[0]))))
+        else:
+            self.move(segment, self.true(condition, place, None, None), place, received)
 
     def _turned(self, condition: str, place: Place, changed: set[str], journey: Journey) -> bool:
         """True now, and something that it reads changed, or time made it true."""
@@ -352,9 +359,10 @@ class Person(Steps):
     def _date(self, key: tuple[str, str], place: Place) -> None:
         trigger = next(t for t in self.workflows[key[0]].triggers if t.id == key[1])
         assert isinstance(trigger, m.DateTrigger)
-        date = self._plans[key][0]
-        self._plans[key] = date, self._fires(trigger, date[0], place[0]) if trigger.yearly else None
-        self.told(Event(place[0], (DATE, next(self.numbers)), enter_event(key[0]), {"trigger": trigger.id}))
+        date, _, received = self._plans[key]
+        self._plans[key] = date, self._fires(trigger, date[0], place[0]) if trigger.yearly else None, None
+        seq = (DATE, next(self.numbers))
+        self.told(Event(place[0], seq, enter_event(key[0]), {"trigger": trigger.id}, max(place[0], received or place[0])))
 
     def _next_ticks(self, now: datetime) -> Iterator[tuple[Place, Callable[[Place], None]]]:
         """Of each schedule the next, in the zone that the person has by now. A tick more than an hour late is left out; `catchup: last`

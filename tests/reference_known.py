@@ -76,6 +76,8 @@ class Known:
         self.memberships: list[list[Any]] = []
         self.queue: list[tuple[Place, Callable[[Place], None]]] = []
         self.numbers = itertools.count(1)
+        #: event types that something deployed names
+        self.named: set[str] = set()
 
     @property
     def zone(self) -> str:
@@ -146,13 +148,21 @@ class Known:
 
     def emit(self, cause: Place, type_: str, payload: Mapping[str, Any], journey: Journey | None = None) -> None:
         """What a journey brings about is an event right after its cause."""
-        seq = (0,) if cause[1][0] == FOREVER else cause[1][:1]
+        seq = (0,) if cause[1][0] >= SCHEDULE else cause[1][:1]
         event = Event(effect_of(cause), (*seq, next(self.numbers)), type_, payload, journey=journey.number if journey else None)
         self.queue.append((event.place, lambda _: self.told(event)))
 
-    def move(self, segment: str, inside: bool, place: Place, received: datetime | None = None, *, quiet: bool = False) -> None:
+    def built_in(self, cause: Place, type_: str, payload: Mapping[str, Any], journey: Journey) -> None:
+        """Written only where something deployed names it."""
+        if type_ in self.named:
+            self.emit(cause, type_, payload, journey)
+
+    def move(
+        self, segment: str, inside: bool, place: Place, received: datetime | None = None, *, quiet: bool = False, by: Journey | None = None
+    ) -> None:
         """In or out of a segment; only what changes is told. What was `received` late has late effects."""
-        current, at = next((row for row in self.memberships if row[0] == segment and row[2] is None), None), effect_of(place)
+        current = self.member(segment)
+        at = place[0] if by is None else effect_of(place)
         if inside == (current is not None):
             return
         if current is not None:
@@ -164,6 +174,10 @@ class Known:
         type_, payload = "segment.entered" if inside else "segment.left", {"segment": segment}
         self.later(at, SEGMENT, lambda place: self.told(Event(place[0], place[1], type_, payload, received)))
 
+    def member(self, segment: str) -> list[Any] | None:
+        """The row of those who are in it now."""
+        return next((row for row in self.memberships if row[0] == segment and row[2] is None), None)
+
     def told(self, event: Event) -> None:
         """An event that did not come from outside."""
         raise NotImplementedError
@@ -174,8 +188,8 @@ class Known:
 
 
 def effect_of(cause: Place) -> datetime:
-    """At the instant of its cause; a timer is the last of its instant, so right after it is the next one."""
-    return cause[0] + (MICROSECOND if cause[1][0] == FOREVER else timedelta(0))
+    """At the instant of its cause; moments and timers are behind all events of their instant, so right after them is the next one."""
+    return cause[0] + (MICROSECOND if cause[1][0] >= SCHEDULE else timedelta(0))
 
 
 def reads(condition: str) -> set[str]:

@@ -182,7 +182,7 @@ class Steps(Known):
                 keys = {f"customer.{key}" for part in ("set", "unset", "increment") for key in params.get(part) or ()}
                 self.later(effect_of(place), CHANGE, lambda at: self.changed(at, keys))
             case "add_to_segment" | "remove_from_segment":
-                self.move(params["segment"], action.kind == "add_to_segment", place)
+                self.move(params["segment"], action.kind == "add_to_segment", place, by=journey)
             case "emit_event":
                 self.emit(place, params["type"], params.get("payload") or {}, journey)
             case "start_workflow":
@@ -197,4 +197,4 @@ class Steps(Known):
         """Exactly one reason."""
         self.transitions.append((journey, journey.step.id, None, place[0], why))
         journey.ended, journey.at = place[0], place
-        self.emit(place, "journey.ended", {"workflow": journey.workflow.id, "step": journey.step.id, "exit_reason": why}, journey)
+        self.built_in(place, "journey.ended", {"workflow": journey.workflow.id, "step": journey.step.id, "exit_reason": why}, journey)

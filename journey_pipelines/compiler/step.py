@@ -7,11 +7,11 @@ import sqlalchemy as sa
 from journey_pipelines.compiler import actions as acts
 from journey_pipelines.compiler import emit
 from journey_pipelines.compiler.arrive import arrival
-from journey_pipelines.compiler.claim import StepStatements, claimed, count_of
+from journey_pipelines.compiler.claim import StepStatements, count_of
 from journey_pipelines.compiler.facts import facts_of, leaves
 from journey_pipelines.compiler.journeys import end_admissions, transitions
 from journey_pipelines.compiler.route import assignments
-from journey_pipelines.compiler.statement import FOREVER_SEQ, compile_statement, lit
+from journey_pipelines.compiler.statement import FOREVER_SEQ, lit
 from journey_pipelines.compiler.surroundings import Surroundings
 from journey_pipelines.compiler.waits import cap_of, due_of, step_of
 from journey_pipelines.store.tables import customer_journeys
@@ -20,26 +20,17 @@ from journey_pipelines.workflows.model import END, Step
 
 
 def step_statements(definition: Definition, step: Step, uid: int, around: Surroundings) -> StepStatements:
-    """Compile the advance of one step for the journeys that carry `uid`."""
-    name = f"{definition.workflow.id}/{step.id}: advance"
+    """The advance of one step for the journeys that carry `uid`."""
     # a second write of a customer's row in one statement would vanish
     one_each = any(action.kind in acts.CUSTOMER_KINDS for action in step.do)
-    scan, chosen = (claimed(uid, by_id=by_id, one_each=one_each) for by_id in (False, True))
-    return StepStatements(
-        uid,
-        compile_statement(name, _advance(definition, step, uid, scan, around)),
-        compile_statement(name, _advance(definition, step, uid, chosen, around)),
-    )
+    name = f"{definition.workflow.id}/{step.id}: advance"
+    return StepStatements(uid, name, lambda due: _advance(definition, step, uid, due, around), one_each)
 
 
 def arrive_statements(definition: Definition, step: Step, uid: int, around: Surroundings) -> StepStatements:
-    """Compile what a step does first with the journeys that carry its arrival's `uid` (see `arrive`)."""
+    """What a step does first with the journeys that carry its arrival's `uid` (see `arrive`)."""
     name = f"{definition.workflow.id}/{step.id}: arrive"
-    return StepStatements(
-        uid,
-        compile_statement(name, arrival(definition, step, claimed(uid, by_id=False), around)),
-        compile_statement(name, arrival(definition, step, claimed(uid, by_id=True), around)),
-    )
+    return StepStatements(uid, name, lambda due: arrival(definition, step, due, around))
 
 
 def _advance(definition: Definition, step: Step, uid: int, due: sa.CTE, around: Surroundings) -> sa.Select[Any]:
