@@ -91,7 +91,7 @@ class Machine(RuleBasedStateMachine):
             conn.exec_driver_sql(f"TRUNCATE {names} RESTART IDENTITY")
             conn.exec_driver_sql("UPDATE journeys.engine_shards SET planned_until = NULL")
             # schedules are active from now on
-            conn.execute(sa.update(t.automation_workflows).values(status="archived"))
+            conn.execute(sa.update(t.automation_workflows).values(status="archived", deployed_at=start))
         self.now, self.last = start, start
         self.people = {name: Person(name) for name in PEOPLE}
         self.worker, self.held = self._worker(), set[str]()
