@@ -49,7 +49,7 @@ lint: venv ## ruff, mypy, and who may import whom
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-bench: venv ## how fast it is, against hand-written SQL in the same run; half an hour; BENCH_ARGS="--quick branch"
+bench: venv ## how fast it is, against hand-written SQL in the same run; twenty minutes; BENCH_ARGS="--quick branch"
 	@.venv/bin/python -m benchmarks $(BENCH_ARGS)
 
 clean: ## stop the embedded server; delete its data, the demo's state, and caches

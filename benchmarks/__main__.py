@@ -18,11 +18,11 @@ from benchmarks.sizes import FULL, QUICK, Sizes
 
 #: name -> what it measures on a server, and how long it takes at full size
 ON_A_SERVER: dict[str, tuple[Callable[[str, Sizes], list[Figure]], str]] = {
-    "throughput": (lambda url, sizes: throughput.measure(url, sizes.throughput), "two minutes"),
-    "branch": (lambda url, sizes: branch.measure(url, sizes.branch), "six minutes"),
-    "idle": (lambda url, sizes: idle.measure(url, sizes.parked), "five minutes"),
+    "throughput": (lambda url, sizes: throughput.measure(url, sizes.throughput), "a minute"),
+    "branch": (lambda url, sizes: branch.measure(url, sizes.branch), "three minutes"),
+    "idle": (lambda url, sizes: idle.measure(url, sizes.parked, sizes.rounds), "three minutes"),
     "many": (lambda url, sizes: many.measure(url, sizes.workflows, sizes.due), "three minutes"),
-    "segment": (lambda url, sizes: segment.measure(url, sizes.segment), "four minutes"),
+    "segment": (lambda url, sizes: segment.measure(url, sizes.segment), "two minutes"),
 }
 #: those that need no server of ours, or start their own
 BY_ITSELF: dict[str, tuple[Callable[[Sizes], list[Figure]], str]] = {

@@ -25,8 +25,7 @@ from journey_pipelines.engine.tick import Worker
 from journey_pipelines.workflows.load import load_project
 
 _ROWS = 1_000_000
-#: rounds half a second apart, of which the quietest counts: a second of somebody else's work must not look like growth
-_ROUNDS, _TICKS = 8, 25
+_TICKS = 25
 #: due in the month that begins a day after the ticks that are measured, in no order
 _PARK = """
 INSERT INTO journeys.customer_journeys
@@ -42,7 +41,7 @@ SELECT i.indexrelid::regclass::text AS name, pg_get_indexdef(i.indexrelid) AS de
 _BYTES = "SELECT pg_total_relation_size('journeys.customer_journeys')"
 
 
-def measure(server_url: str, parked: Sequence[int]) -> list[Figure]:
+def measure(server_url: str, parked: Sequence[int], rounds: int) -> list[Figure]:
     """Milliseconds of a tick, of a new worker's first one, and of the doorbells, at each number of parked journeys."""
     figures: list[Figure] = []
     smallest: dict[str, float] = {}
@@ -54,7 +53,7 @@ def measure(server_url: str, parked: Sequence[int]) -> list[Figure]:
             loading += timed(partial(_park, engine, there + 1, wanted))
             there = wanted
             settle(engine)
-            for name, milliseconds in _measure(engine).items():
+            for name, milliseconds in _measure(engine, rounds).items():
                 most = Wanted(most=50) if name == "tick" else None
                 base = smallest.setdefault(name, milliseconds)
                 flat = None if base == milliseconds or name == "first tick" else Wanted(most=1.5)
@@ -82,7 +81,7 @@ def _park(engine: sa.Engine, first: int, last: int) -> None:
             conn.exec_driver_sql(index.definition)
 
 
-def _measure(engine: sa.Engine) -> dict[str, float]:
+def _measure(engine: sa.Engine, rounds: int) -> dict[str, float]:
     worker = Worker(engine)
 
     def tick(now: datetime) -> None:
@@ -100,13 +99,13 @@ def _measure(engine: sa.Engine) -> dict[str, float]:
         def ring(now: datetime) -> None:
             assert not any(bell(conn, now) for bell in bells)
 
-        return {"first tick": round(first, 1), "tick": _quietest(tick), "doorbells": _quietest(ring)}
+        return {"first tick": round(first, 1), "tick": _quietest(tick, rounds), "doorbells": _quietest(ring, rounds)}
 
 
-def _quietest(work: Callable[[datetime], None]) -> float:
-    """Milliseconds: the least of the rounds' medians."""
+def _quietest(work: Callable[[datetime], None], rounds: int) -> float:
+    """Milliseconds: the least median of rounds half a second apart, because somebody else's work of a second must not look like growth."""
     medians = []
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         times = [timed(partial(work, START + timedelta(minutes=minute))) for minute in range(_TICKS)]
         medians.append(median(times) * 1000)
         time.sleep(0.5)

@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,6 +97,18 @@ def template(_admin: sa.Engine) -> str:
     return name
 
 
+def _clone(conn: sa.Connection, template: str, name: str) -> None:
+    """Autovacuum may be at the template for a moment, and on a busy machine for longer than the server waits for it."""
+    for left in range(5, -1, -1):
+        try:
+            conn.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+            return
+        except sa.exc.OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != "55006" or not left:
+                raise
+            time.sleep(1)
+
+
 @pytest.fixture
 def db_url(_admin: sa.Engine, template: str) -> Iterator[str]:
     """The URL of a fresh migrated database, zones included, dropped after the test."""
@@ -103,7 +116,7 @@ def db_url(_admin: sa.Engine, template: str) -> Iterator[str]:
     name = f"journeys_test_{secrets.token_hex(6)}"
     with _admin.connect() as conn:
         conn.execute(sa.text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-        conn.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+        _clone(conn, template, name)
     yield _admin.url.set(database=name).render_as_string(hide_password=False)
     with _admin.connect() as conn:
         conn.execute(sa.text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))

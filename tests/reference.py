@@ -2,24 +2,24 @@
 
 It knows nothing of batches, rounds and statements. There is one person; what happens to them has a place in time, (instant, seq), and is
 taken in that order. At one instant: events in the order of arrival, schedules, dates, changes of the profile, segments, and last the
-timers of journeys. What a journey brings about comes right after its cause; after a timer that is one microsecond later.
+timers of journeys. What a journey brings about comes right after its cause: where that is no event, a microsecond later.
 
-`reference_known`: expressions and the queue. `reference_steps`: what journeys do. `reference_time`: waits on the wall clock. Here: the
-order of things, goals, exits, wakes, entries, conditions, dates and schedules.
+`reference_known`: expressions and the queue. `reference_steps`: what journeys do. `reference_moments`: conditions, dates, schedules.
+`reference_time`: the wall clock. Here: the order of things, goals, exits, wakes, entries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-import reference_time as clock
-from reference_known import CHANGE, DATE, FOREVER, MICROSECOND, MOVE, SCHEDULE, WATCH, Event, Journey, Place, lengths, reads
-from reference_steps import Message, Steps
+from reference_known import CHANGE, DATE, FOREVER, MICROSECOND, MOVE, WATCH, Event, Journey, Place
+from reference_moments import Moments
+from reference_steps import Message
 
-from journey_pipelines.expressions import analyse, values
+from journey_pipelines.expressions import values
 from journey_pipelines.store.hashes import bucket_of
 from journey_pipelines.workflows import model as m
 from journey_pipelines.workflows.segments import Segment
@@ -28,25 +28,16 @@ from journey_pipelines.workflows.triggers import STARTED, condition_segment, ent
 __all__ = ["Event", "Journey", "Message", "Person"]
 
 
-class Person(Steps):
+class Person(Moments):
     """Everything about one customer. Feed it (`deploy`, `put`, `change`, `hold`, `release`), `tick`, and read what came of it."""
 
     def __init__(self, customer_id: str, *, zone: str = "UTC", attributes: Mapping[str, str] | None = None) -> None:
         super().__init__(customer_id, zone, attributes or {})
-        self.workflows: dict[str, m.Workflow] = {}
-        self.segments: list[Segment] = []
         #: (journey's number, seq of the event) -> (at, value)
         self.conversions: dict[tuple[int, Any], tuple[datetime, Any]] = {}
         #: workflow -> how often it was held, negative when it is not
         self.held: dict[str, int] = {}
         self._inbox: list[Event] = []
-        #: (workflow, trigger) -> ((date, zone), when it fires, when that was received)
-        self._plans: dict[tuple[str, str], tuple[Any, datetime | None, datetime | None]] = {}
-        self._ticked: dict[tuple[str, str], datetime] = {}
-        self._looked: datetime | None = None
-        self._here: datetime | None = None
-        #: the newest event that was known before this tick: what lies before it came late
-        self._newest: datetime | None = None
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
@@ -54,18 +45,18 @@ class Person(Steps):
         """New journeys are of the new versions, those under way stay on theirs, or end (`in_flight: exit`). Nobody is told who is in a
         segment by its new condition; a date trigger that changed is planned anew."""
         before, conditions = self.workflows, {segment.id: segment.when for segment in self.segments}
-        dates = {(w.id, t.id): t for w, t in self._triggers() if isinstance(t, m.DateTrigger)}
+        dates = {(w.id, t.id): t for w, t in self.triggers() if isinstance(t, m.DateTrigger)}
         self.workflows, self.segments = {workflow.id: workflow for workflow in workflows}, list(segments)
         self.named |= {name for workflow in self.workflows.values() for name in workflow.event_types()}
-        for workflow, trigger in self._triggers():
+        for workflow, trigger in self.triggers():
             if isinstance(trigger, m.ConditionTrigger):
                 self.segments.append(Segment(id=condition_segment(workflow.id, trigger.id), name=trigger.id, when=trigger.condition))
             if isinstance(trigger, m.ScheduleTrigger):
-                self._ticked.setdefault((workflow.id, trigger.id), at)
+                self.ticked.setdefault((workflow.id, trigger.id), at)
             if isinstance(trigger, m.DateTrigger) and dates.get((workflow.id, trigger.id)) != trigger:
-                self._plans.pop((workflow.id, trigger.id), None)
-                self._plan(workflow, trigger, (at, (FOREVER,)), at)
-        self.segments = self._in_order()
+                self.plans.pop((workflow.id, trigger.id), None)
+                self.plan(workflow, trigger, (at, (FOREVER,)), at)
+        self.segments = self.in_order()
         for segment in self.segments:
             if segment.when is not None and conditions.get(segment.id) != segment.when:
                 self.move(segment.id, self.true(segment.when, (at, (FOREVER,)), None, None), (at, (WATCH,)), quiet=True)
@@ -73,21 +64,7 @@ class Person(Steps):
             if workflow.in_flight == "exit" and before.get(workflow.id, workflow) != workflow:
                 for journey in self._active(workflow.id):
                     self.end(journey, (at, (CHANGE,)), "version_retired")
-        self._looked = self._looked or at
-
-    def _in_order(self) -> list[Segment]:
-        """By id, each after those that its condition names: the order in which a change moves the person."""
-        found = {segment.id: segment for segment in self.segments}
-        done: dict[str, Segment] = {}
-
-        def visit(ids: Iterable[str]) -> None:
-            for id_ in sorted(ids):
-                if id_ in found and id_ not in done:
-                    visit(analyse(found[id_].when or "true").segments)
-                    done[id_] = found[id_]
-
-        visit(found)
-        return list(done.values())
+        self.looked = self.looked or at
 
     def put(self, event: Event) -> None:
         """An event came in; it counts from the next tick on."""
@@ -128,24 +105,24 @@ class Person(Steps):
 
     def tick(self, now: datetime) -> None:
         """All that has its place up to and with `now`, in order."""
-        self._newest = max((event.occurred_at for event in self.history), default=None)
+        self.newest = max((event.occurred_at for event in self.history), default=None)
         seen = [event for event in self._inbox if event.occurred_at <= now]
         self._inbox = [event for event in self._inbox if event.occurred_at > now]
         self.history += seen
         self.queue += [(event.place, partial(self._event, event)) for event in seen]
         while (first := self._first(now)) is not None:
             place, work = first
-            self._here = max(self._here or place[0], place[0])
+            self.here = max(self.here or place[0], place[0])
             work(place)
-        self._ticked = dict.fromkeys(self._ticked, now)
+        self.ticked = dict.fromkeys(self.ticked, now)
 
     def _first(self, now: datetime) -> tuple[Place, Callable[[Place], None]] | None:
         """What comes next: something of the queue, a date, a condition that time alone may change, or a timer."""
         found = [queued for queued in self.queue if queued[0][0] <= now]
-        dates = [(key, at) for key, (_, at, _) in self._plans.items() if at is not None and at <= now]
-        found += [((at, (DATE,)), partial(self._date, key)) for key, at in dates]
-        found += self._next_ticks(now)
-        found += [((at, (WATCH,)), lambda place: self.changed(place, set())) for at in self._rechecks(now)]
+        dates = [(key, at) for key, (_, at, _) in self.plans.items() if at is not None and at <= now]
+        found += [((at, (DATE,)), partial(self.fire, key)) for key, at in dates]
+        found += self.next_ticks(now)
+        found += [((at, (WATCH,)), lambda place: self.changed(place, set())) for at in self.rechecks(now)]
         if timer := self._timer((now, (FOREVER,))):
             found.append((timer.due, lambda _: self.advance(timer)))
         first = min(found, key=lambda item: item[0], default=None)
@@ -164,26 +141,28 @@ class Person(Steps):
     def _active(self, workflow_id: str) -> list[Journey]:
         return [journey for journey in self.journeys if journey.ended is None and journey.workflow.id == workflow_id]
 
-    def _triggers(self) -> list[tuple[m.Workflow, m.Trigger]]:
-        return [(workflow, trigger) for workflow in self.workflows.values() for trigger in workflow.triggers if trigger.active]
-
     # -- one event ---------------------------------------------------------------------------------------------------
 
     def _event(self, event: Event, _: Place | None = None) -> None:
-        """The patch it brings, goals, exits, wakes (and the woken go on as far as they can), entries; then what it changed is looked at."""
+        """The patch it brings and the dates it moves, goals, exits, wakes (and the woken go on as far as they can), entries; then what it
+        changed is looked at."""
         changed = {event.type}
         if event.profile is not None:
             self.profile.patch(event.profile, event.occurred_at)
             changed |= {f"customer.{key}" for key in event.profile}
-        self.follow(event.place, changed)
+        if self.follow(event.place, changed):
+            self._go_on(event.place)
         self._goals(event, changed)
         self._exits(event, changed)
         if self._wake(event):
-            while timer := self._timer(event.place):
-                self.advance(timer)
+            self._go_on(event.place)
         for workflow_id in sorted(self.workflows):
             self._enter(self.workflows[workflow_id], event)
-        self._look(event.place, changed, event.received_at)
+        self.look(event.place, changed, event.received_at)
+
+    def _go_on(self, place: Place) -> None:
+        while timer := self._timer(place):
+            self.advance(timer)
 
     def told(self, event: Event) -> None:
         self.history.append(event)
@@ -224,7 +203,7 @@ class Person(Steps):
 
     def _met(self, rule: m.Goal | m.ExitRule, event: Event, changed: set[str], journey: Journey) -> bool:
         if m.rule_event(rule) is None:
-            return rule.when is not None and event.place > journey.entered and self._turned(rule.when, event.place, changed, journey)
+            return rule.when is not None and event.place > journey.entered and self.turned(rule.when, event.place, changed, journey)
         segment = rule.segment is None or event.payload.get("segment") == rule.segment
         return event.type == m.rule_event(rule) and segment and event.place > journey.entered and self.accepts(rule, event, journey)
 
@@ -290,96 +269,11 @@ class Person(Steps):
     def changed(self, place: Place, what: set[str], received: datetime | None = None) -> None:
         """Conditions are looked at: `what` changed without an event, or (nothing) time went by."""
         nothing = Event(place[0], place[1], "")
-        self.follow(place, what)
+        if self.follow(place, what):
+            self._go_on(place)
         self._goals(nothing, what)
         self._exits(nothing, what)
-        self._look(place, what, received)
-
-    def _look(self, place: Place, changed: set[str], received: datetime | None) -> None:
-        """Segments and dates of which something that they read changed are looked at; where nothing did, time may have turned a segment."""
-        for segment in self.segments:
-            if segment.when is not None and (reads(segment.when) & changed or (not changed and self._flipped(segment.when, place, None))):
-                self._decide(segment.id, segment.when, place, received)
-        for workflow, trigger in self._triggers():
-            if isinstance(trigger, m.DateTrigger) and (reads(trigger.date) | {"customer.timezone"}) & changed:
-                self._plan(workflow, trigger, place, received)
-        # at the instant of what changed time may turn something as well, and that comes after it
-        self._looked = place[0] - MICROSECOND if changed else place[0]
-
-    def _plan(self, workflow: m.Workflow, trigger: m.DateTrigger, place: Place, received: datetime | None) -> None:
-        date = values.time_of(self.value(trigger.date, place, None, None)), self.zone
-        key = workflow.id, trigger.id
-        if key not in self._plans or date != self._plans[key][0]:
-            self._plans[key] = date, self._fires(trigger, date[0], place[0]), received
-
-    def _decide(self, segment: str, condition: str, place: Place, received: datetime | None) -> None:
-        """In or out. What came late moves nobody where it lies: it is asked once more at the newest place that is known."""
-        member = self.member(segment)
-        newest = max([self._newest, *([member[1]] if member else [])], default=place[0], key=lambda at: at or place[0])
-        if newest is not None and newest > place[0]:
-            self.queue.append(((newest, (WATCH,)), lambda at: self._decide(segment, condition, at, max(at[0], received or at[0]))))
-        else:
-            self.move(segment, self.true(condition, place, None, None), place, received)
-
-    def _turned(self, condition: str, place: Place, changed: set[str], journey: Journey) -> bool:
-        """True now, and something that it reads changed, or time made it true."""
-        if not self.true(condition, place, journey, None):
-            return False
-        return bool(reads(condition) & changed) if changed else self._flipped(condition, place, journey)
-
-    def _flipped(self, condition: str, place: Place, journey: Journey | None) -> bool:
-        """Another answer than a microsecond ago, and nothing happened."""
-        before = place[0] - MICROSECOND, (FOREVER,)
-        return self.true(condition, before, journey, None, now=place[0]) != self.true(condition, before, journey, None)
-
-    def _rechecks(self, now: datetime) -> Iterator[datetime]:
-        """The next instant at which time alone may change a condition: every time the person has, moved by every length that is named."""
-        rules = [
-            rule for j in self.journeys if j.ended is None for rule in (*j.workflow.exit, *([j.workflow.goal] if j.workflow.goal else ()))
-        ]
-        conditions = {rule.when for rule in rules if rule.when and m.rule_event(rule) is None} | {s.when for s in self.segments if s.when}
-        spans = {length for condition in conditions for length in lengths(condition) if length}
-        times = [event.occurred_at for event in self.history] + self.profile.times()
-        near = {time + sign * span for time in times for span in spans for sign in (1, -1)}
-        moments = [at + d for at in near for d in (timedelta(0), MICROSECOND) if self._looked and self._looked < at + d <= now]
-        if moments:
-            yield min(moments)
-
-    def _fires(self, trigger: m.DateTrigger, date: datetime | None, after: datetime) -> datetime | None:
-        """The first time after `after` that a date trigger means; yearly: of any year, 29 February on the 28th where there is none."""
-        if date is None:
-            return None
-        kind = self.kind_of(trigger.date)
-        if trigger.yearly:
-            times = clock.anniversaries(date, trigger, after, self.zone, kind=kind)
-        else:
-            times = iter([clock.on_date(date, trigger.offset, trigger.at, self.zone, kind=kind)])
-        return next((at for at in times if at > after), None)
-
-    def _date(self, key: tuple[str, str], place: Place) -> None:
-        trigger = next(t for t in self.workflows[key[0]].triggers if t.id == key[1])
-        assert isinstance(trigger, m.DateTrigger)
-        date, _, received = self._plans[key]
-        self._plans[key] = date, self._fires(trigger, date[0], place[0]) if trigger.yearly else None, None
-        seq = (DATE, next(self.numbers))
-        self.told(Event(place[0], seq, enter_event(key[0]), {"trigger": trigger.id}, max(place[0], received or place[0])))
-
-    def _next_ticks(self, now: datetime) -> Iterator[tuple[Place, Callable[[Place], None]]]:
-        """Of each schedule the next, in the zone that the person has by now. A tick more than an hour late is left out; `catchup: last`
-        takes the last one where all are."""
-        for workflow, trigger in self._triggers():
-            if isinstance(trigger, m.ScheduleTrigger):
-                zone = self.zone if trigger.timezone == "customer" else trigger.timezone
-                ticks = clock.ticks(trigger, self._ticked[workflow.id, trigger.id], now, zone)
-                fresh = [at for at in ticks if now - at <= timedelta(hours=1)] or (ticks[-1:] if trigger.catchup == "last" else [])
-                # who changed zones meanwhile has no tick in the past
-                for at in [at for at in fresh if self._here is None or at >= self._here][:1]:
-                    yield (at, (SCHEDULE,)), partial(self._scheduled, workflow, trigger)
-
-    def _scheduled(self, workflow: m.Workflow, trigger: m.ScheduleTrigger, place: Place) -> None:
-        self._ticked[workflow.id, trigger.id] = place[0]
-        if trigger.audience is None or self.true(trigger.audience, place, None, None):
-            self.told(Event(place[0], (SCHEDULE, next(self.numbers)), enter_event(workflow.id), {"trigger": trigger.id}))
+        self.look(place, what, received)
 
 
 def _open(workflow: m.Workflow, at: datetime) -> bool:

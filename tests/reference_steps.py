@@ -83,8 +83,9 @@ class Steps(Known):
             due if age is None else min(due, (max(journey.entered[0] + age.elapsed(), journey.at[0]), due[1]), key=lambda place: place[0])
         )
 
-    def follow(self, place: Place, changed: set[str]) -> None:
-        """Who waits for a date that is another now waits for that; for one that has gone by, no longer."""
+    def follow(self, place: Place, changed: set[str]) -> bool:
+        """Who waits for a date that is another now waits for that; for one that has gone by, no longer. Whether anybody does."""
+        moved = False
         for journey in self.journeys:
             wait = journey.step.wait
             if journey.ended is None and isinstance(wait, m.DateWait) and (reads(wait.date) | {"customer.timezone"}) & changed:
@@ -93,7 +94,8 @@ class Steps(Known):
                 ahead, planned = date is not None and date > here[0], journey.due_was or journey.due[0]
                 due = self.capped(journey, (date, (FOREVER,)) if date is not None and ahead else here)
                 if due[0] != planned and (ahead or due[0] < planned):
-                    journey.due, journey.due_was, journey.skip = due, None, False
+                    journey.due, journey.due_was, journey.skip, moved = due, None, False, True
+        return moved
 
     def awaited(self, wait: m.EventWait, event: Event, journey: Journey) -> bool:
         """After the journey reached the step (or entered), not after the timeout: at its very instant the event wins."""
@@ -153,9 +155,11 @@ class Steps(Known):
         if step.next.split is not None:
             arm = self._arms.get((workflow.id, step.id), "")
             if arm not in step.next.split:
+                # by name: the order of the lines does not matter
+                arms = sorted(step.next.split)
+                edges = itertools.accumulate(step.next.split[to] for to in arms)
                 bucket = bucket_of(f"split|{workflow.id}|{step.id}|{self.id}")
-                edges = zip(step.next.split, itertools.accumulate(step.next.split.values()), strict=True)
-                arm = next((to for to, edge in edges if bucket < round(edge * 100)), [*step.next.split][-1])
+                arm = next((to for to, edge in zip(arms, edges, strict=True) if bucket < round(edge * 100)), arms[-1])
             self._arms[workflow.id, step.id] = arm
             return arm
         for branch in step.next.branches or ():

@@ -48,7 +48,7 @@ steps:
         to: late
       - else: end
   - id: arms
-    next: {{split: {{late: {share}, end: {rest}}}}}
+    next: {{split: {{late: 60, end: 40}}}}
   - id: late
     wait: {{for: noted, timeout: 6 hours, since: entry}}
     do:
@@ -161,6 +161,8 @@ steps:
     wait: {wait}
     do:
       - send_sms: {{text: Hello}}
+  - id: arms
+    next: {{split: {{mixed: {share}, end: {rest}}}}}
   - id: mixed
     wait: 1 day 6 hours
     do:
@@ -169,13 +171,13 @@ steps:
 
 EVENTS: dict[str, tuple[str, str]] = {
     "cart": (
-        CART.format(wait="1 hour", limit=40, share=60, rest=40),
-        CART.format(wait="{for: noted, timeout: 50 minutes}", limit=20, share=20, rest=80),
+        CART.format(wait="1 hour", limit=40),
+        CART.format(wait="{for: noted, timeout: 50 minutes}", limit=20),
     ),
     "fresh": (FRESH.format(reentry="never", wait="1 month"), FRESH.format(reentry="{after: 10 days, of: entry}", wait="31 days")),
     "always": (ALWAYS.format(reentry="always", wait="3 hours"), ALWAYS.format(reentry="{after: 2 hours, of: entry}", wait="1 day")),
     "again": (AGAIN.format(wait="2 days"), AGAIN.format(wait="90 minutes")),
-    "calendar": (CALENDAR.format(wait="2 days"), CALENDAR.format(wait="1 month")),
+    "calendar": (CALENDAR.format(wait="2 days", share=60, rest=40), CALENDAR.format(wait="1 month", share=20, rest=80)),
 }
 
 WINDOWS = """

@@ -116,8 +116,8 @@ def test_sixteen_entries_at_once_admit_one(db_url: str, db: sa.Engine, tmp_path:
             session.batch_table(conn)
             with conn.begin():
                 conn.exec_driver_sql(
-                    """INSERT INTO batch_events (seq, customer_id, shard, type, occurred_at, received_at, payload, round)
-                       VALUES (%(n)s, 'ann', 7, 'signup', %(at)s, %(at)s, '{}', 1)""",
+                    """INSERT INTO batch_events (seq, customer_id, shard, type, occurred_at, received_at, payload, depth, round)
+                       VALUES (%(n)s, 'ann', 7, 'signup', %(at)s, %(at)s, '{}', 0, 1)""",
                     {"n": n, "at": START},
                 )
                 together.wait()

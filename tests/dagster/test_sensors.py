@@ -175,7 +175,7 @@ def test_a_send_nobody_came_back_from_rings_the_outbox(definitions: dg.Definitio
 
 MOMENTS = {
     "a condition or a date": """
-        INSERT INTO journeys.customer_moments (customer_id, kind, ref, shard, at) VALUES ('ann', 'watch', '7', 0, {at})""",
+        INSERT INTO journeys.customer_moments (customer_id, kind, ref, shard, at, known_at) VALUES ('ann', 'watch', '7', 0, {at}, {at})""",
     "a schedule": "UPDATE journeys.deployment SET next_tick_at = {at}",
 }
 
@@ -192,7 +192,7 @@ def test_a_moment_rings_from_its_time_on(moment: str, definitions: dg.Definition
 @pytest.mark.parametrize(
     "left",
     [
-        "INSERT INTO journeys.engine_builds (kind, ref, shard) VALUES ('segment', 'vip', 0)",
+        "INSERT INTO journeys.engine_builds (kind, ref, shard, asked_at) VALUES ('segment', 'vip', 0, journeys.clock_now())",
         """INSERT INTO journeys.resumptions (workflow_id, from_at, until_at, policy)
            SELECT 'hello', t, t + interval '1 hour', 'reschedule' FROM (SELECT journeys.clock_now() AS t) x""",
     ],

@@ -26,6 +26,7 @@ PEOPLE = 50_000
 BATCH = 100
 NOW = START + timedelta(days=1)
 SHARDS = list(range(64))
+_COMPLETE = "INSERT INTO batch_customers (customer_id, shard, horizon) SELECT customer_id, shard, 'infinity' FROM batch_events"
 
 PROJECT = (
     """
@@ -93,8 +94,8 @@ INSERT INTO journeys.customer_event_stats SELECT customer_id, type, occurred_at,
 INSERT INTO journeys.segment_memberships (segment_id, customer_id, entered_at, source)
 SELECT 'gold', 'c' || n, :at, 'condition' FROM generate_series(1, :people) n WHERE n % 50 > 20;
 
-INSERT INTO journeys.customer_moments (customer_id, kind, ref, shard, at)
-SELECT 'c' || n, k.kind, k.ref, journeys.shard_of('c' || n), :at + k.due
+INSERT INTO journeys.customer_moments (customer_id, kind, ref, shard, at, known_at)
+SELECT 'c' || n, k.kind, k.ref, journeys.shard_of('c' || n), :at + k.due, :at
   FROM generate_series(1, :people) n,
        (VALUES ('date', 'members.renewal', interval '60 days'), ('watch', '1', interval '30 days')) AS k (kind, ref, due);
 
@@ -161,7 +162,7 @@ def crowd(db: sa.Engine, tmp_path: Path) -> sa.Engine:
 def run_time_values(plans: Plans) -> dict[str, Any]:
     return {
         "now": NOW, "shards": SHARDS, "row_limit": BATCH, "salt": plans.salt, "default_zone": "UTC", "round": 1, "low": 0, "high": 2**62,
-        "versions": [1], "tick_at": NOW, "zones": ["Europe/Berlin"], "room": None, "room_buckets": [], "room_quotas": [],
+        "versions": [1], "customers": None, "tick_at": NOW, "zones": ["Europe/Berlin"], "room": None, "room_buckets": [], "room_quotas": [],
     }  # fmt: skip
 
 
@@ -194,7 +195,7 @@ def of_steps(plans: Plans) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 TAKE: dict[str, Any] = {
-    "now": NOW, "moments_until": NOW, "shards": SHARDS, "per_shard": 2, "per_customer": 8, "track": True, "absorb": False,
+    "now": NOW, "moments_until": NOW, "shards": SHARDS, "per_shard": 2, "per_customer": 8, "track": True, "absorb": False, "only": None,
     "inbox_mark": 0, "change_mark": 0, "moment_mark": 0,
 }  # fmt: skip
 
@@ -267,7 +268,7 @@ def test_queues_and_steps_read_a_batch(crowd: sa.Engine) -> None:
             for name, sql, values in (*fixed(plans), *of_steps(plans), absorbing(plans)):
                 seen.add(name)
                 if name == "take, absorbing":
-                    conn.exec_driver_sql("INSERT INTO batch_customers SELECT customer_id, shard, 'infinity' FROM batch_events")
+                    conn.exec_driver_sql(_COMPLETE)
                 found = explain(conn, sql, values)
                 if too_much(found):
                     wrong[f"{name}, statistics {statistics}"] = str(found)
@@ -306,8 +307,8 @@ GONE = {
         INSERT INTO journeys.event_inbox (customer_id, type, occurred_at, received_at)
         SELECT 'c' || n % 500, 'order', :at + interval '1 second' * (n % 3600), :at FROM generate_series(1, :dead) n""",
     "customer_moments": """
-        INSERT INTO journeys.customer_moments (customer_id, kind, ref, shard, at)
-        SELECT 'c' || n, 'watch', '1', n % 64, :at + interval '1 second' * (n % 3600) FROM generate_series(1, :dead) n""",
+        INSERT INTO journeys.customer_moments (customer_id, kind, ref, shard, at, known_at)
+        SELECT 'c' || n, 'watch', '1', n % 64, :at + interval '1 second' * (n % 3600), :at FROM generate_series(1, :dead) n""",
     "customer_changes": """
         INSERT INTO journeys.customer_changes (customer_id, at, received_at, keys)
         SELECT 'c' || n % 500, :at + interval '1 second' * (n % 3600), :at, '{points}' FROM generate_series(1, :dead) n""",

@@ -26,6 +26,7 @@ BATCH = 100
 NOW = START + timedelta(days=1)
 TAKE: dict[str, Any] = {
     "per_shard": 2, "per_customer": 8, "absorb": False, "track": True, "inbox_mark": 0, "change_mark": 0, "moment_mark": 0,
+    "only": None,
 }  # fmt: skip
 
 SHOP = """
@@ -108,10 +109,10 @@ SELECT 'new' || n, 'c' || (n * 7), (ARRAY['cart', 'purchase', 'emptied', 'messag
   FROM generate_series(1, 20000) n
 """
 ROUND = """
-INSERT INTO batch_events (seq, customer_id, shard, type, occurred_at, received_at, payload, profile, journey_id, round)
+INSERT INTO batch_events (seq, customer_id, shard, type, occurred_at, received_at, payload, profile, journey_id, depth, round)
 SELECT 10000000 + n, 'c' || (n * 7), journeys.shard_of('c' || (n * 7)),
        (ARRAY['cart', 'purchase', 'emptied', 'message.clicked', 'reply'])[1 + n % 5], :at, :at,
-       jsonb_build_object('cart_id', 'k' || (n * 7), 'total', 20, 'message_key', md5((n * 7)::text)), '{"plan": "gold"}', n * 7, 1
+       jsonb_build_object('cart_id', 'k' || (n * 7), 'total', 20, 'message_key', md5((n * 7)::text)), '{"plan": "gold"}', n * 7, 0, 1
   FROM generate_series(1, :batch) n
 """
 
