@@ -28,13 +28,16 @@ def tick_statement(definition: Definition, trigger: ScheduleTrigger, around: Sur
     """Ask the audience of some shards in, at :tick_at; with `timezone: customer` those who live in :zones."""
     # the audience as it is at the tick: everything that happened up to it, and no other tick of the same instant
     at_seq = sa.literal_column(str((_BAND << 60) - 1), sa.BigInteger)
-    reads_events = bool(relevance_of([trigger.audience], definition.catalogue).event_types)
-    known = shard_people(with_events=reads_events).alias("known")
     p = customer_profiles.alias("p")
     zone = sa.func.coalesce(p.c.zone, DEFAULT_ZONE)
-    people = sa.select(known.c.customer_id.label("person"), TICK_AT.label("at"), at_seq.label("at_seq"), p).select_from(
-        known.outerjoin(p, p.c.customer_id == known.c.customer_id)
-    )
+    place = (TICK_AT.label("at"), at_seq.label("at_seq"))
+    if relevance_of([trigger.audience], definition.catalogue).event_types:
+        # also those of whom only events are known
+        known = shard_people(with_events=True).alias("known")
+        joined = known.outerjoin(p, p.c.customer_id == known.c.customer_id)
+        people = sa.select(known.c.customer_id.label("person"), *place, p).select_from(joined)
+    else:
+        people = sa.select(p.c.customer_id.label("person"), *place, p).where(p.c.shard == sa.any_(SHARDS), _some(p.c.customer_id))
     if trigger.timezone == "customer":
         people = people.where(zone == sa.any_(ZONES))
     # a fence: the columns are those of the table, under names that a condition can read

@@ -123,13 +123,13 @@ def in_workflow(scope: Scope, workflow: str) -> Term:
         journeys.c.workflow_id == sa.literal(workflow, sa.Text()),
         journeys.c.status == sa.literal_column("'active'"),
     ]
-    return condition(_exists(journeys, mine))
+    return condition(_is_one(journeys, mine))
 
 
 def in_segment(scope: Scope, segment: str) -> Term:
     members = segment_memberships.alias()
     mine = [members.c.customer_id == scope.customer_id, members.c.segment_id == sa.literal(segment, sa.Text()), members.c.left_at.is_(None)]
-    return condition(_exists(members, mine))
+    return condition(_is_one(members, mine))
 
 
 def days_between(start: Term, end: Term) -> Term:
@@ -182,6 +182,12 @@ def interval(length: timedelta) -> Sql:
 
 def _exists(table: Events, where: list[Sql]) -> Sql:
     return sa.exists(sa.select(_ONE).select_from(table).where(*where).correlate_except(table))
+
+
+def _is_one(table: Events, where: list[Sql]) -> Sql:
+    """As `_exists`, looked up row by row: of an EXISTS over many rows the planner may make a hash of the whole segment."""
+    found = sa.select(sa.true()).select_from(table).where(*where).correlate_except(table).limit(_ONE).scalar_subquery()
+    return sa.func.coalesce(sa.type_coerce(found, sa.Boolean()), sa.false(), type_=sa.Boolean())
 
 
 def scalar(table: Events, what: Sql, where: list[Sql], type_: Any) -> Sql:
