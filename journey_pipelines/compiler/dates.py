@@ -80,7 +80,9 @@ def follow_statement(definition: Definition, step: Step, uid: int, around: Surro
     )
 
 
-def plan_statement(definition: Definition, trigger: DateTrigger, uid: int, around: Surroundings, rows: Any) -> Statement:
+def plan_statement(
+    definition: Definition, trigger: DateTrigger, uid: int, around: Surroundings, rows: Any, *, in_round: bool = False
+) -> Statement:
     """When the trigger fires next for each of `rows` (customer_id, shard, at, at_seq: one a customer): strictly after `at`.
 
     Written to `customer_moments`; who had a plan and has no such date any more gets 'infinity'. `dated` counts what changed.
@@ -91,7 +93,13 @@ def plan_statement(definition: Definition, trigger: DateTrigger, uid: int, aroun
     zone = sa.func.coalesce(profile.c.zone, DEFAULT_ZONE)
     date = next_date_of(trigger, customer_scope(rows, profile, zone, around.brand, definition.catalogue))
     kind, name = lit("date"), sa.literal(ref, sa.Text)
-    had_one = sa.exists().where(t.c.customer_id == r.customer_id, t.c.kind == kind, t.c.ref == name).correlate_except(t)
+    had_one: sa.ColumnElement[bool] = (
+        sa.exists().where(t.c.customer_id == r.customer_id, t.c.kind == kind, t.c.ref == name).correlate_except(t)
+    )
+    if in_round:
+        # a plan whose time has come in this batch has left the queue already
+        b = batch_events
+        had_one = sa.or_(had_one, sa.exists().where(b.c.customer_id == r.customer_id, b.c.type == f"date:{ref}").correlate_except(b))
     dated = (
         sa.select(r.customer_id, r.shard, r.received_at, date.at.label("at"), had_one.label("had_one"))
         .select_from(date.joined(rows.outerjoin(profile, sa.true())))

@@ -132,3 +132,17 @@ def expressions_of(definition: Definition) -> Iterator[str]:
         texts += [action.when for action in step.do]
         texts += [branch.when for branch in step.next.branches or ()]
     return (text for text in texts if text)
+
+
+def in_order(conditions: Mapping[str, str]) -> list[str]:
+    """Segments so that each comes after those that its condition names. The reader refuses circles."""
+    done: list[str] = []
+
+    def visit(names: Iterable[str], on_way: frozenset[str]) -> None:
+        for name in names:
+            if name in conditions and name not in done and name not in on_way:
+                visit(sorted(dependencies(conditions[name]).segments), on_way | {name})
+                done.append(name)
+
+    visit(sorted(conditions), frozenset())
+    return done

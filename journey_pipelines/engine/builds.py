@@ -5,14 +5,13 @@ Computed as of the deploy, and before anything else is taken: a transition after
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 import sqlalchemy as sa
 
+from journey_pipelines.compiler.named import in_order
 from journey_pipelines.engine.batch import Batch
 from journey_pipelines.engine.everybody import for_shards
-from journey_pipelines.expressions import dependencies
 from journey_pipelines.store.moment_tables import engine_builds
 
 #: shards computed in one transaction: with a million customers about 125,000
@@ -38,17 +37,3 @@ def run_builds(batch: Batch) -> None:
             batch.report.asked += for_shards(batch, statement, wanted[kind, ref, at], now=at)
     batch.conn.execute(sa.delete(b).where(b.c.shard.in_(shards), b.c.asked_at <= batch.now))
     batch.report.built += len(shards)
-
-
-def in_order(conditions: Mapping[str, str]) -> list[str]:
-    """Segments so that each comes after those that its condition names. The reader refuses circles."""
-    done: list[str] = []
-
-    def visit(names: Iterable[str], on_way: frozenset[str]) -> None:
-        for name in names:
-            if name in conditions and name not in done and name not in on_way:
-                visit(sorted(dependencies(conditions[name]).segments), on_way | {name})
-                done.append(name)
-
-    visit(sorted(conditions), frozenset())
-    return done

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from zoneinfo import ZoneInfo, available_timezones
@@ -136,10 +136,13 @@ def due(ticks: Iterable[Tick], now: datetime, *, late: bool, begun: Collection[t
     `begun`: (workflow, trigger, instant) of ticks that were not missed by everybody.
     """
     ordered = list(ticks)
-    latest: dict[tuple[str, str, tuple[str, ...]], datetime] = {}
-    for tick in ordered:
-        latest[tick.workflow_id, tick.trigger.id, tick.zones] = tick.at
+    # by zone: those that share an instant today did not on the other side of a change of clocks
+    latest = {(tick.workflow_id, tick.trigger.id, zone): tick.at for tick in ordered for zone in tick.zones or ("",)}
     for tick in ordered:
         missed = late and now - tick.at > MISSED and (tick.workflow_id, tick.trigger.id, tick.at) not in begun
-        if not missed or (tick.trigger.catchup == "last" and latest[tick.workflow_id, tick.trigger.id, tick.zones] == tick.at):
+        if not missed:
             yield tick
+        elif tick.trigger.catchup == "last":
+            last = [zone for zone in tick.zones or ("",) if latest[tick.workflow_id, tick.trigger.id, zone] == tick.at]
+            if last:
+                yield replace(tick, zones=tuple(zone for zone in last if zone))

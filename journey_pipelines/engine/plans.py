@@ -3,7 +3,7 @@
 Read from the database alone: what deploy wrote. A worker with 200 workflows compiles only what its batches need.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from journey_pipelines.compiler.dates import follow_statement, plan_statement
 from journey_pipelines.compiler.entry import EntryStatements, entry_statements
 from journey_pipelines.compiler.identity import date_uid
-from journey_pipelines.compiler.named import EVERY
+from journey_pipelines.compiler.named import EVERY, in_order
 from journey_pipelines.compiler.people import round_people, shard_people
 from journey_pipelines.compiler.relevance import relevance_of
 from journey_pipelines.compiler.rules import RuleStatements, exit_statements, goal_statements
@@ -127,9 +127,17 @@ class Plans:
         found = {workflow_id: closes_at(self.current(workflow_id).workflow) for workflow_id in self.ending}
         return {workflow_id: at for workflow_id, at in found.items() if at is not None}
 
-    def watches(self, kind: str, word: str) -> list[tuple[int, Statement]]:
-        """kind segment, date or follow: the statements that a word (see `compiler.relevance`) brings."""
-        return [(uid, self._watch(kind, uid, ref, versions)) for uid, ref, versions in self.interested.get((kind, word), [])]
+    def watches(self, kind: str, words: Iterable[str]) -> list[Statement]:
+        """kind segment, date or follow: the statements that words (see `compiler.relevance`) bring, each once, in an order that does not
+        depend on who else is in the round: a segment after those that it names.
+        """
+        found = {uid: (ref, versions) for word in words for uid, ref, versions in self.interested.get((kind, word), [])}
+        ordered = sorted(found, key=lambda uid: (self._rank.get(found[uid][0], 0), found[uid][0], uid))
+        return [self._watch(kind, uid, *found[uid]) for uid in ordered]
+
+    @cached_property
+    def _rank(self) -> dict[str, int]:
+        return {name: n for n, name in enumerate(in_order({ref: found[1] for ref, found in self.segments.items()}))}
 
     def _watch(self, kind: str, uid: int, ref: str, versions: list[int]) -> Statement:
         if (kind, uid) not in self._compiled:
@@ -147,7 +155,7 @@ class Plans:
         trigger = self.date_trigger(definition, uid)
         yearly = [enter_event(ref)] if trigger.yearly else []
         people = round_people(relevance_of([trigger.date], definition.catalogue).with_keys("timezone").rows(*yearly))
-        return plan_statement(definition, trigger, uid, self.around, people)
+        return plan_statement(definition, trigger, uid, self.around, people, in_round=True)
 
     def tick(self, workflow_id: str, trigger_id: str) -> Statement:
         """What asks a schedule's audience in."""

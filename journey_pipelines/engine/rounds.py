@@ -80,21 +80,16 @@ def _work_round(batch: Batch, number: int, facts: _Facts) -> bool:
         # a date that has gone by goes on before what else the row may do
         advance_round(batch, number, after=True)
     for kind in ("goal", "exit"):
-        seen: set[int] = set()
-        for word in words:
-            for uid, rule, versions in plans.rules(kind, word):
-                if uid not in seen:
-                    seen.add(uid)
-                    for rule_statement in rule.statements:
-                        _run(batch, rule_statement, number, versions=versions)
+        rules = {uid: (rule, versions) for word in words for uid, rule, versions in plans.rules(kind, word)}
+        for uid in sorted(rules):
+            rule, versions = rules[uid]
+            for rule_statement in rule.statements:
+                _run(batch, rule_statement, number, versions=versions)
     if _wake(batch, number, words):
         advance_round(batch, number, after=True)
-    entered: set[str] = set()
-    for word in words:
-        for workflow_id, entry in plans.entries(word):
-            if workflow_id not in entered:
-                entered.add(workflow_id)
-                _enter(batch, workflow_id, entry, number)
+    entries = {workflow_id: entry for word in words for workflow_id, entry in plans.entries(word)}
+    for workflow_id in sorted(entries):
+        _enter(batch, workflow_id, entries[workflow_id], number)
     _watch(batch, "segment", words, number)
     _watch(batch, "date", words, number)
     # a condition's or a date's own time, written a moment ago, may have come already: then it has a place among the rounds to come
@@ -131,13 +126,9 @@ def _limited(batch: Batch, ahead: dict[int, _Facts]) -> list[str]:
 
 def _watch(batch: Batch, kind: str, words: list[str], number: int) -> bool:
     """Whether a wait was moved to another date."""
-    seen: set[int] = set()
     before = batch.report.followed
-    for word in words:
-        for uid, statement in batch.plans.watches(kind, word):
-            if uid not in seen:
-                seen.add(uid)
-                _run(batch, statement, number)
+    for statement in batch.plans.watches(kind, words):
+        _run(batch, statement, number)
     return batch.report.followed > before
 
 
