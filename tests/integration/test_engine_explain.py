@@ -171,7 +171,7 @@ def of_a_round(plans: Plans, words: list[str]) -> Iterator[tuple[str, str, dict[
     given = run_time_values(plans)
     for word in words:
         for kind in ("segment", "date", "follow"):
-            for _, statement in plans.watches(kind, word):
+            for statement in plans.watches(kind, [word]):
                 yield f"{statement.name} ({kind}, {word})", statement.sql, statement.bind(given)
         for kind in ("goal", "exit"):
             for _, rule, _ in plans.rules(kind, word):
