@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Column, Computed, Double, Identity, SmallInteger, Table, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from journey_pipelines.store.tables import SHARD, TIMESTAMPTZ, metadata
+from journey_pipelines.store.metadata import SHARD, TIMESTAMPTZ, metadata
 
 segments = Table(
     "segments", metadata,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Boolean, Column, Date, Integer, Numeric, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from journey_pipelines.store.tables import TIMESTAMPTZ, metadata
+from journey_pipelines.store.metadata import TIMESTAMPTZ, metadata
 
 report_days = Table(
     "report_days", metadata,
