@@ -63,15 +63,15 @@ def deploy(engine: sa.Engine, project: Project, now: datetime) -> DeployReport:
     """Store the project. Raises ProjectHasErrors, and then nothing has changed. Deploying the same folder twice changes nothing."""
     if project.errors:
         raise ProjectHasErrors(project.errors)
+    _try_new(engine, project)
     with engine.begin() as conn:
         session.take_deployment(conn)
         row = conn.execute(sa.select(deployment).with_for_update()).mappings().one()
         report = DeployReport(int(row["generation"]))
         before = standstill(conn)
-        around = surroundings(project)
         segments_changed = deploy_segments(conn, project, now)
         for loaded in project.workflows:
-            report.changes.append(_deploy_workflow(conn, loaded.definition, around, now))
+            report.changes.append(_deploy_workflow(conn, loaded.definition, now))
         report.changes += _archive_missing(conn, {loaded.workflow.id for loaded in project.workflows})
         names = named(project, _stored(conn))
         documents = {
@@ -99,6 +99,18 @@ def deploy(engine: sa.Engine, project: Project, now: datetime) -> DeployReport:
     return report
 
 
+def _try_new(engine: sa.Engine, project: Project) -> None:
+    """Compile what is new: what cannot be compiled is not deployed. Before batches are made to wait, since it takes a while."""
+    w = automation_workflows.c
+    with engine.connect() as conn:
+        known = dict(conn.execute(sa.select(w.id, w.content_hash).where(w.is_current)).tuples().all())
+    new = [loaded.definition for loaded in project.workflows if known.get(loaded.workflow.id) != loaded.definition.content_hash()]
+    around = surroundings(project) if new else Surroundings()
+    for definition in new:
+        for _ in statements(definition, 1, around):
+            pass
+
+
 def _stored(conn: sa.Connection) -> list[Definition]:
     """Every version that somebody may still be in, and the current ones."""
     w, j = automation_workflows, customer_journeys
@@ -107,7 +119,7 @@ def _stored(conn: sa.Connection) -> list[Definition]:
     return [Definition.model_validate(row.definition) for row in rows]
 
 
-def _deploy_workflow(conn: sa.Connection, definition: Definition, around: Surroundings, now: datetime) -> WorkflowChange:
+def _deploy_workflow(conn: sa.Connection, definition: Definition, now: datetime) -> WorkflowChange:
     workflow, w = definition.workflow, automation_workflows
     current = conn.execute(sa.select(w).where(w.c.id == workflow.id, w.c.is_current)).mappings().first()
     content = definition.content_hash()
@@ -124,9 +136,6 @@ def _deploy_workflow(conn: sa.Connection, definition: Definition, around: Surrou
         _build(conn, definition, current, shown["status"], now)
         return WorkflowChange(workflow.id, "status", version, shown["status"])
     version = 1 + int(conn.execute(sa.select(sa.func.coalesce(sa.func.max(w.c.version), 0)).where(w.c.id == workflow.id)).scalar_one())
-    # compile all of it before anything is stored: what cannot be compiled is not deployed
-    for _ in statements(definition, version, around):
-        pass
     conn.execute(sa.update(w).where(w.c.id == workflow.id).values(is_current=False))
     conn.execute(
         sa.insert(w).values(
