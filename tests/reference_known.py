@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -64,7 +65,7 @@ class Journey:
     due_was: datetime | None = None
 
 
-class Known:
+class Known(ABC):
     """One customer: profile, history, segments; the value of an expression at a place in time; the queue of what is to be looked at."""
 
     def __init__(self, customer_id: str, zone: str, attributes: Mapping[str, str]) -> None:
@@ -178,13 +179,13 @@ class Known:
         """The row of those who are in it now."""
         return next((row for row in self.memberships if row[0] == segment and row[2] is None), None)
 
+    @abstractmethod
     def told(self, event: Event) -> None:
         """An event that did not come from outside."""
-        raise NotImplementedError
 
+    @abstractmethod
     def changed(self, place: Place, what: set[str], received: datetime | None = None) -> None:
         """Keys of the profile (`customer.plan`) changed without an event."""
-        raise NotImplementedError
 
 
 def effect_of(cause: Place) -> datetime:

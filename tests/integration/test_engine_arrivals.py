@@ -8,31 +8,18 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from engine_flows import GREETING
 from engine_rows import event, execute, one, put, rows
 from engine_world import START, World
 
 from journey_pipelines.engine.tick import tick
 
-HELLO = """
-workflow: hello
-triggers:
-  - event: signup
-entry:
-  reentry: always
-steps:
-  - id: greet
-    do:
-      - send_email: {template: hello, subject: Hello}
-      - send_sms: {text: Hello}
-  - id: answer
-    wait: {for: [message.clicked, reply], timeout: 3 days}
-"""
 LATER = START + timedelta(minutes=10)
 
 
 @pytest.fixture
 def hello(db: sa.Engine, tmp_path: Path) -> sa.Engine:
-    World(db, tmp_path).deploy(HELLO)
+    World(db, tmp_path).deploy(GREETING)
     return db
 
 

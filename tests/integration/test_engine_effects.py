@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from engine_flows import MAIL, entries, flow, mail_after, waiting_for_inner
 from engine_world import World, at
 
 from journey_pipelines.delivery.claim import Ledger
@@ -20,23 +21,9 @@ def world(db: Any, tmp_path: Path) -> World:
     return World(db, tmp_path)
 
 
-def flow(name: str, trigger: str, steps: str, more: str = "") -> str:
-    return f"workflow: {name}\ntriggers:\n  - {trigger}\n{more}\nsteps:\n{steps}"
-
-
-MAIL = """  - id: mail
-    do:
-      - send_email: {template: hello, subject: Hello}
-"""
-
-
 def after(moment: datetime) -> datetime:
     """An effect of a timer, whose place is the last of its instant."""
     return moment + timedelta(microseconds=1)
-
-
-def started(world: World, customer: str = "ann") -> list[tuple[str, datetime]]:
-    return [(j.workflow_id, j.entered_at) for j in world.journeys(customer)]
 
 
 def test_start_workflow_and_emit_event(world: World) -> None:
@@ -47,12 +34,12 @@ def test_start_workflow_and_emit_event(world: World) -> None:
       - start_workflow: {workflow: second, payload: {gift: "{{ event.gift }}", n: "{{ event.n }}"}}
       - emit_event: {type: told, payload: {who: "{{ customer.first_name | default('you') }}"}}
 """),
-        flow("second", "manual: true", MAIL.replace("mail", "mail\n    wait: 2 hours", 1)),
+        flow("second", "manual: true", mail_after("2 hours")),
         flow("third", "{event: told, when: event.who == 'you'}", MAIL),
     )  # fmt: skip
     world.event("ann", "go", at(), gift="book", n=3)
     world.tick(at(1))
-    assert started(world) == [("first", at()), ("second", after(at(hours=1))), ("third", after(at(hours=1)))]
+    assert entries(world) == [("first", at()), ("second", after(at(hours=1))), ("third", after(at(hours=1)))]
     assert [j.trigger_id for j in world.journeys()] == ["go", "start_workflow", "told"]
     (asked,) = [e for e in world.rows(t.customer_events, "ann", order=("seq",)) if e.type == "enter.second"]
     assert (asked.payload, asked.causation_id, asked.depth) == ({"gift": "book", "n": 3, "trigger": "start_workflow"}, 1, 1)
@@ -66,7 +53,7 @@ def test_an_effect_comes_before_what_is_due_behind_it(world: World, ticks: list[
     """`boss` lets `worker` go on the second day; worker's mail of the third day must not be planned, whatever the tick."""
     world.deploy(
         flow("boss", "event: go", "  - id: let_go\n    wait: 2 days\n    do: [{exit_workflow: worker}]\n"),
-        flow("worker", "event: go", MAIL.replace("mail", "mail\n    wait: 3 days", 1)),
+        flow("worker", "event: go", mail_after("3 days")),
     )
     world.event("ann", "go", at())
     world.event("ann", "other", at(8))
@@ -90,7 +77,7 @@ def test_a_chain_through_ends_of_journeys(world: World, ticks: list[datetime]) -
     for now in ticks:
         world.tick(now)
     micro = timedelta(microseconds=1)
-    assert started(world) == [("a", at()), ("b", at(1) + micro), ("c", at(2) + 2 * micro), ("d", at(2) + 2 * micro)]
+    assert entries(world) == [("a", at()), ("b", at(1) + micro), ("c", at(2) + 2 * micro), ("d", at(2) + 2 * micro)]
 
 
 def test_workflows_that_set_one_another_off_are_stopped(world: World) -> None:
@@ -107,19 +94,7 @@ def test_workflows_that_set_one_another_off_are_stopped(world: World) -> None:
 
 def test_waiting_for_the_end_of_the_workflow_that_was_started(world: World) -> None:
     world.deploy(
-        flow("outer", "event: go", """  - id: begin
-    wait: 1 hour
-    do: [{start_workflow: inner}]
-    next: done
-  - id: done
-    wait: {for: journey.ended, when: "arrived.workflow == 'inner'", timeout: 2 days}
-    next:
-      - when: arrived
-        to: thanks
-      - else: end
-  - id: thanks
-    do: [{send_email: {template: hello, subject: Thanks}}]
-"""),
+        flow("outer", "event: go", waiting_for_inner("    wait: 1 hour\n")),
         flow("inner", "manual: true", MAIL),
     )  # fmt: skip
     world.event("ann", "go", at())
@@ -130,7 +105,7 @@ def test_waiting_for_the_end_of_the_workflow_that_was_started(world: World) -> N
 @pytest.mark.parametrize("ticks", TICKS)
 def test_an_exit_on_a_condition(world: World, ticks: list[datetime]) -> None:
     world.deploy(
-        flow("nurture", "event: go", MAIL.replace("mail", "mail\n    wait: 5 days", 1), "exit:\n  - when: customer.plan == 'paid'"),
+        flow("nurture", "event: go", mail_after("5 days"), "exit:\n  - when: customer.plan == 'paid'"),
         flow("upgrade", "event: go", "  - id: up\n    wait: 2 days\n    do: [{update_profile: {set: {plan: paid}}}]\n",
              "entry: {when: event.up}"),
     )  # fmt: skip
@@ -144,7 +119,7 @@ def test_an_exit_on_a_condition(world: World, ticks: list[datetime]) -> None:
 
 
 def test_a_condition_that_holds_already_exits_at_the_next_step(world: World) -> None:
-    world.deploy(flow("nurture", "event: go", MAIL.replace("mail", "mail\n    wait: 1 day", 1), "exit:\n  - when: customer.plan == 'paid'"))
+    world.deploy(flow("nurture", "event: go", mail_after("1 day"), "exit:\n  - when: customer.plan == 'paid'"))
     world.profile("ann", at(-1), plan="paid")
     world.event("ann", "go", at())
     world.tick(at(2))
@@ -154,7 +129,7 @@ def test_a_condition_that_holds_already_exits_at_the_next_step(world: World) -> 
 def test_goals_on_conditions_and_segments(world: World) -> None:
     (world.root / "segments").mkdir()
     (world.root / "segments" / "vip.yaml").write_text("segment: vip\nwhen: customer.lifetime_value > 100\n")
-    steps = MAIL.replace("mail", "mail\n    wait: 5 days", 1)
+    steps = mail_after("5 days")
     world.deploy(
         flow("one", "event: go", steps, "goal: {when: customer.plan == 'paid', value: customer.lifetime_value}\nexit: [goal]"),
         flow("two", "event: go", steps, "goal: {segment: vip}\nexit: [{segment: vip}]"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from engine_flows import segment
 from engine_rows import execute
 from engine_world import World, at
 
@@ -31,13 +32,6 @@ def world(db: sa.Engine, tmp_path: Path) -> World:
 
 def hello(name: str, trigger: str, more: str = "") -> str:
     return HELLO.format(name=name, trigger=trigger) + more
-
-
-def segment(world: World, name: str, text: str) -> None:
-    """Write segments/<name>.yaml; deployed with the next deploy."""
-    folder = world.root / "segments"
-    folder.mkdir(exist_ok=True)
-    (folder / f"{name}.yaml").write_text(f"segment: {name}\n{text}\n", encoding="utf-8")
 
 
 def moves(world: World, customer: str) -> list[tuple[str, bool]]:
