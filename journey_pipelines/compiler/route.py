@@ -99,7 +99,8 @@ def split_route(definition: Definition, step: Step, due: sa.CTE) -> Route:
     logged = _logged_arm(definition, step, due)
     salt = sa.literal(f"split|{definition.workflow.id}|{step.id}|", sa.Text)
     bucket = sa.func.journeys.bucket_of(salt.concat(due.c.customer_id), type_=sa.Integer)
-    arms = list(step.next.split.items())
+    # by name: jsonb keeps no order, and the same share must fall to an arm before and after it was stored
+    arms = sorted(step.next.split.items())
     limits, total = [], 0.0
     for arm, weight in arms[:-1]:
         total += weight

@@ -122,6 +122,10 @@ def url(data_dir: Path) -> str:
     state = _state(place)
     if state is None:
         raise ServerError(f"the database of {data_dir} is not running; start it: journeys db start, or set DATABASE_URL")
+    return _url(place, state)
+
+
+def _url(place: Place, state: dict[str, Any]) -> str:
     if state["port"]:
         password = (place.home / "password").read_text(encoding="utf-8").strip()
         address = sa.URL.create("postgresql+psycopg", "postgres", password, "127.0.0.1", state["port"], DATABASE)
@@ -137,7 +141,8 @@ def status(data_dir: Path) -> ServerStatus:
     return ServerStatus(
         running=state is not None,
         pid=state["pid"] if state else None,
-        url=url(data_dir) if state else None,
+        # of the same look: a server may go away between two
+        url=_url(place, state) if state else None,
         home=place.home,
         log=place.log,
         note=place.note,

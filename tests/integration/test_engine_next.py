@@ -192,6 +192,17 @@ def test_two_journeys_of_one_customer_take_one_arm(world: World) -> None:
     assert {row.detail["rule"] for row in world.transitions() if row.from_step == "choose"} == {"split"}
 
 
+def test_the_order_in_which_arms_are_written_decides_nothing(world: World) -> None:
+    """jsonb sorts keys by their length first."""
+    people = [f"c{n}" for n in range(40)]
+    expected = {"a": 3000, "end": 7000, "longer": 10_000}
+    for written in ("longer: 30, a: 30, end: 40", "end: 40, a: 30, longer: 30"):
+        world.deploy(SPLIT % written + ends("a", "longer"))
+        world.begin_again()
+        go(world, people, 0)
+        assert arms(world) == {p: [arm_of(bucket_of(f"split|offer|choose|{p}"), expected)] for p in people}
+
+
 def test_splits_and_hold_outs_are_drawn_apart(world: World) -> None:
     """A tenth held out and a tenth to an arm: were it one draw, all of the arm would be the held out."""
     world.deploy((SPLIT % "a: 10, b: 90" + ends("a", "b")).replace("triggers:", "hold_out: 10%\ntriggers:"))
