@@ -23,7 +23,7 @@ from journey_pipelines.compiler.surroundings import Surroundings
 from journey_pipelines.compiler.waits import cap_of
 from journey_pipelines.compiler.wake import Place, history_of_wait, waits_until
 from journey_pipelines.compiler.wall import named
-from journey_pipelines.expressions import EventScope, Scope, compile_condition
+from journey_pipelines.expressions import EventScope, LookUps, Scope, compile_condition
 from journey_pipelines.workflows.definition import Definition
 from journey_pipelines.workflows.model import END, DateWait, EventWait, ExitRule, Step, Workflow, rule_event
 
@@ -58,7 +58,7 @@ def facts_of(definition: Definition, step: Step, due: sa.CTE, around: Surroundin
         route = split_route(definition, step, due)
     else:
         route = branch_route(step, facts.scope, due, values)
-    source = route.joined(facts.source)
+    source = route.joined(facts.look_ups.joined(facts.source))
     detail = [*said, *route.detail, *([lit("values"), json_object(values)] if values else [])]
     if facts.leaving is not None:
         expired = facts.leaving == lit("expired")
@@ -103,6 +103,7 @@ class _Facts:
         if _reads_rows(definition, step):
             self.source = due.outerjoin(self.profile, sa.true()).outerjoin(self.context, sa.true())
         self.scope: Scope
+        self.look_ups = LookUps()
         self.leaving: sa.ColumnElement[Any] | None = None
         self.date: sa.ColumnElement[Any] | None = None
         self.doing: sa.ColumnElement[bool] = ~due.c.skip
@@ -144,7 +145,8 @@ class _Facts:
             )
             why = sa.case((seq.is_not(None), lit("event")), else_=lit("timeout"))
             said += [lit("arrived"), event.type, lit("event"), seq]
-        self.scope = journey_scope(self.due, self.profile, self.context, event, at, self.around.brand, types)
+        scope = journey_scope(self.due, self.profile, self.context, event, at, self.around.brand, types)
+        self.scope = replace(scope, look_ups=self.look_ups)
         return at, seq, why, said
 
     def gate(self, at: Place) -> None:
@@ -165,7 +167,7 @@ class _Facts:
             columns["rule"] = sa.case(*((condition, sa.literal(text, sa.Text)) for condition, _, text in reasons))
         if isinstance(wait, DateWait):
             date = date_of(wait, self.scope)
-            self.source = date.joined(self.source)
+            self.source = date.joined(self.look_ups.joined(self.source))
             # what it was planned for, before a release moved it
             planned = sa.func.coalesce(d.due_was, d.due_at, type_=TS)
             columns["date"] = date.at
@@ -175,7 +177,7 @@ class _Facts:
         if not columns:
             return
         gate = named("gate", **columns)
-        self.source = self.source.outerjoin(gate, sa.true())
+        self.source = self.look_ups.joined(self.source).outerjoin(gate, sa.true())
         if reasons:
             self._leave(gate, values)
         if isinstance(wait, DateWait):

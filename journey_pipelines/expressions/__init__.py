@@ -10,6 +10,7 @@ from .check import Analysis
 from .compile import Compiled, compile_condition, compile_text, compile_value
 from .dependencies import Dependencies, dependencies
 from .errors import ExpressionError
+from .lookups import LookUps
 from .names import Catalogue
 from .recheck import compile_recheck
 from .scope import EventScope, Scope
@@ -21,6 +22,7 @@ __all__ = [
     "Dependencies",
     "EventScope",
     "ExpressionError",
+    "LookUps",
     "Scope",
     "analyse",
     "analyse_text",

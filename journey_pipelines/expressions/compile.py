@@ -219,7 +219,11 @@ class Compiler:
     def _result(self, node: nodes.Expr, keys: list[str | int]) -> Term:
         if "id" not in self.scope.journey:
             raise error_at(node, f"{unparse(node)} is not known here: there is no journey yet, so no step of it")
-        return history.step_result(self.scope, str(keys[0]), keys[1:])
+        return self._once(node, history.step_result(self.scope, str(keys[0]), keys[1:]))
+
+    def _once(self, node: nodes.Expr, term: Term) -> Term:
+        look_ups = self.scope.look_ups
+        return term if look_ups is None else look_ups.once(unparse(node), self.scope.arrived is not None, term)
 
     def _journey(self, node: nodes.Expr, keys: list[str | int]) -> Term:
         name = str(keys[0])
@@ -281,16 +285,16 @@ class Compiler:
         assert isinstance(node.node, nodes.Name), "the check refuses other calls"
         name, words = node.node.name, [argument.value for argument in node.args if isinstance(argument, nodes.Const)]
         if name in HISTORY:
-            return self._history(name, node, words)
+            return self._once(node, self._history(name, node, words))
         if name in ENGAGEMENT:
             if "id" not in self.scope.journey:
                 raise error_at(node, f"{name}() is not possible here: there is no journey yet")
-            return history.engaged(self.scope, ENGAGEMENT[name], words[0], words[1] if len(words) > 1 else None)
+            return self._once(node, history.engaged(self.scope, ENGAGEMENT[name], words[0], words[1] if len(words) > 1 else None))
         match name:
             case "in_segment":
-                return history.in_segment(self.scope, words[0])
+                return self._once(node, history.in_segment(self.scope, words[0]))
             case "in_workflow":
-                return history.in_workflow(self.scope, words[0])
+                return self._once(node, history.in_workflow(self.scope, words[0]))
             case "days_since":
                 return history.days_between(self.value(node.args[0]), Term("ts", self.scope.now))
             case "days_until":
@@ -332,7 +336,7 @@ class Compiler:
 
     def inside(self, events: history.Events) -> Compiler:
         """The compiler of when=: its `event` is the event of the history."""
-        return Compiler(replace(self.scope, event=EventScope(events.c.payload, events.c.type, events.c.occurred_at)))
+        return Compiler(replace(self.scope, event=EventScope(events.c.payload, events.c.type, events.c.occurred_at), look_ups=None))
 
 
 def _from_column(column: Sql) -> Term:

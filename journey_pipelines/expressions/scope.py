@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from .lookups import LookUps
 from .names import CUSTOMER_COLUMNS, JOURNEY_FIELDS
 
 
@@ -29,7 +30,8 @@ class Scope:
     journey: id (which opened() and its like and `steps` need too), entered_at, step_entered_at, visit, trigger, and entered_seq,
     step_entered_seq where `since='entry'` and `'step'` shall tell events of one instant apart; what is absent may not be named.
     brand: columns, or plain values.
-    catalogue: attribute -> text | number | bool | date | datetime; other attributes are JSON.
+    catalogue: attribute -> text | number | bool | date | datetime; other attributes are JSON. look_ups: where they are made once a row,
+    for whoever joins them.
     """
 
     customer: sa.FromClause | None
@@ -43,6 +45,7 @@ class Scope:
     brand: Mapping[str, Any]
     catalogue: Any
     now: sa.ColumnElement[Any]
+    look_ups: LookUps | None = None
 
 
 def placeholder_scope(catalogue: Any = None) -> Scope:

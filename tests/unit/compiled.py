@@ -119,7 +119,14 @@ steps:
   - id: again
     wait: {date: event.starts_at, past: lost, missing: end}
     next: {to: ask, max_visits: 3, then: lost}
-  - {id: lost, wait: 1 second, next: end}
+  - id: lost
+    wait: 1 second
+    do: [{send_sms: {text: Hello, when: "event_count('order', within='30 days') > 2"}}]
+    next:
+      - {when: "event_count('order', within='30 days') > 5", to: end}
+      - {when: "in_segment('vip') or event_count('order', within='30 days') > 2", to: gone}
+      - {else: end}
+  - {id: gone, wait: 1 second, next: end}
 """
 
 

@@ -92,6 +92,12 @@ def test_what_is_done_is_bounded_by_the_batch() -> None:
     assert offenders(lambda sql: not any(mark in sql for mark in BOUNDS)) == {}
 
 
+def test_a_look_up_that_is_named_many_times_is_made_once() -> None:
+    """The condition of an action, two ways, the rule that is told and the values that were seen: nine places."""
+    (sql,) = (text for name, text in all_statements() if name == "every_wait/lost: advance")
+    assert (sql.count("FROM journeys.customer_events"), sql.count("FROM journeys.segment_memberships")) == (1, 1)
+
+
 def test_values_of_users_are_parameters() -> None:
     """Quoted text in a statement is the engine's, never something a workflow says."""
     assert offenders(lambda sql: SAID & set(re.findall(r"'((?:[^']|'')*)'", sql))) == {}
@@ -109,5 +115,6 @@ def test_statements_name_what_they_need() -> None:
             given = {name: name for name in statement.needs}
             # every placeholder has a value, and nothing is bound that is not used
             assert set(re.findall(r"%\((\w+)\)s", statement.sql)) == set(statement.bind(given))
-            assert statement.needs <= {"now", "shards", "row_limit", "ids", "round", "low", "high", "salt", "default_zone", "versions"}
+            known = {"now", "due_from", "shards", "row_limit", "ids", "round", "low", "high", "salt", "default_zone", "versions"}
+            assert statement.needs <= known
             assert "%(" not in statement.readable()
