@@ -30,8 +30,8 @@ SELECT row_number() OVER (), o.customer_id, journeys.shard_of(o.customer_id), 'o
           FROM generate_series(1, %(n)s) n, generate_series(%(least)s::integer, n %% 4) k) AS o
 """
 _STATS = """
-INSERT INTO journeys.customer_event_stats (customer_id, type, first_at, last_at, last_seq, n)
-SELECT customer_id, type, min(occurred_at), max(occurred_at), max(seq), count(*) FROM journeys.customer_events GROUP BY 1, 2
+INSERT INTO journeys.customer_event_stats (customer_id, type, shard, first_at, last_at, last_seq, n)
+SELECT customer_id, type, min(shard), min(occurred_at), max(occurred_at), max(seq), count(*) FROM journeys.customer_events GROUP BY 1, 2
 """
 _AHEAD = "SELECT setval(pg_get_serial_sequence('journeys.event_inbox', 'id'), (SELECT max(seq) FROM journeys.customer_events))"
 

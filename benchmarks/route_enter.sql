@@ -8,8 +8,8 @@ WITH taken AS (
     INSERT INTO journeys.customer_events (seq, customer_id, shard, type, occurred_at, received_at, source, source_event_id, payload, depth)
     SELECT t.id, customer_id, shard, type, occurred_at, received_at, source, source_event_id, payload, depth FROM taken t JOIN keyed k ON k.seq = t.id
 ), stats AS (
-    INSERT INTO journeys.customer_event_stats (customer_id, type, first_at, last_at, last_seq, n)
-    SELECT customer_id, type, min(occurred_at), max(occurred_at), max(id), count(*) FROM taken GROUP BY 1, 2
+    INSERT INTO journeys.customer_event_stats (customer_id, type, shard, first_at, last_at, last_seq, n)
+    SELECT customer_id, type, min(shard), min(occurred_at), max(occurred_at), max(id), count(*) FROM taken GROUP BY 1, 2
     ON CONFLICT (customer_id, type) DO UPDATE SET n = customer_event_stats.n + excluded.n, last_at = excluded.last_at
 ), admitted AS (
     INSERT INTO journeys.journey_admissions AS a (workflow_id, customer_id, entry_key, entries, active, last_entered_at)

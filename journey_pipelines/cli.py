@@ -32,9 +32,18 @@ def main(argv: list[str] | None = None) -> Any:
     """Entry point of the `journeys` script."""
     try:
         build_app()(argv if argv is not None else sys.argv[1:])
-    except known_errors() as error:
-        errors.print(f"[red]error:[/red] {escape(str(error))}")
+    except Exception as error:
+        said = str(error) if isinstance(error, known_errors()) else _about_the_tables(error)
+        if said is None:
+            raise
+        errors.print(f"[red]error:[/red] {escape(said)}")
         sys.exit(1)
+
+
+def _about_the_tables(error: Exception) -> str | None:
+    from journey_pipelines.store.migrate import not_migrated
+
+    return not_migrated(error)
 
 
 def escape(text: str) -> str:

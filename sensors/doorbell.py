@@ -13,8 +13,10 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from journey_pipelines.resources import EngineResource
+from journey_pipelines.store.patience import BEGINNING, OVERLAP, Patience
 
-Question = Callable[[sa.Connection, datetime], bool]
+#: (connection, now, since): see `engine.doorbells`
+Question = Callable[[sa.Connection, datetime, datetime], bool]
 Job = dg.JobDefinition | UnresolvedAssetJobDefinition
 
 # The daemon's loop is 5 s; with an interval of 5 every second loop would come a moment too early and be skipped
@@ -47,16 +49,23 @@ def doorbell(
     """A sensor that requests `job` when `question` says yes, unless a run of that job is there to answer it.
 
     `waiting` names the backlog in the reason of a skipped tick. Where the database does not answer in 10 s the tick fails with its message.
+    A question that is slow, though there is nothing, is for a while asked of what is new alone: what appears before that rings later.
     """
+    patience, asked_until = Patience(), BEGINNING
 
     @dg.sensor(name=name, description=description, job=job, minimum_interval_seconds=INTERVAL_SECONDS, default_status=status)
     def ring(context: dg.SensorEvaluationContext, journeys_engine: EngineResource) -> dg.RunRequest | dg.SkipReason:
+        nonlocal asked_until
         runs = look(context.instance, job.name, hands_over)
         if runs.answer:
             return dg.SkipReason(runs.answer)
         if not runs.ending:
             with journeys_engine.ask() as (conn, now):
-                if not question(conn, now):
+                whole, began = patience.over, time.monotonic()
+                if not question(conn, now, BEGINNING if whole else asked_until - OVERLAP):
+                    asked_until = now
+                    if whole:
+                        patience.looked(began)
                     return dg.SkipReason(f"no {waiting} at {now.isoformat(timespec='seconds')}")
         return dg.RunRequest(tags={"journeys/doorbell": name})
 

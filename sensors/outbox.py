@@ -30,5 +30,5 @@ def configured_channels(known: Settings) -> list[str]:
     return ["webhook", *(name for name, url in urls.items() if url is not None)]
 
 
-def _messages_waiting(conn: sa.Connection, now: datetime) -> bool:
-    return messages_waiting(conn, now, configured_channels(settings()))
+def _messages_waiting(conn: sa.Connection, now: datetime, since: datetime) -> bool:
+    return messages_waiting(conn, now, configured_channels(settings()), since)

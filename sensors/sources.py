@@ -23,5 +23,6 @@ def sources_sensor(job: Job, status: dg.DefaultSensorStatus) -> dg.SensorDefinit
     )
 
 
-def _any_source_waiting(conn: sa.Connection, now: datetime) -> bool:
+def _any_source_waiting(conn: sa.Connection, now: datetime, _since: datetime) -> bool:
+    # of an app's table nothing is known but its cursor, which is asked from anyway
     return bool(sources_waiting(conn, now)) or tables_waiting(conn, now)

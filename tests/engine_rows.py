@@ -120,7 +120,8 @@ _ORPHANS = {
             SELECT customer_id, type, count(*) AS n, min(occurred_at) AS first_at, max(occurred_at) AS last_at, max(seq) AS last_seq
               FROM journeys.customer_events GROUP BY 1, 2) e
           FULL JOIN journeys.customer_event_stats s USING (customer_id, type)
-         WHERE (s.n, s.first_at, s.last_at, s.last_seq) IS DISTINCT FROM (e.n, e.first_at, e.last_at, e.last_seq)""",
+         WHERE (s.n, s.first_at, s.last_at, s.last_seq) IS DISTINCT FROM (e.n, e.first_at, e.last_at, e.last_seq)
+            OR s.shard <> journeys.shard_of(customer_id)""",
     "keys without their event": """
         SELECT count(*) FROM journeys.event_keys k WHERE NOT EXISTS (SELECT FROM journeys.customer_events e WHERE e.seq = k.seq)""",
 }

@@ -190,8 +190,8 @@ def store(conn: sa.Connection, given_rows: list[Case]) -> None:
         conn.execute(sa.insert(customer_events).values(event))
     conn.execute(
         sa.text(
-            "INSERT INTO journeys.customer_event_stats (customer_id, type, first_at, last_at, last_seq, n) "
-            "SELECT customer_id, type, min(occurred_at), max(occurred_at), "
+            "INSERT INTO journeys.customer_event_stats (customer_id, type, shard, first_at, last_at, last_seq, n) "
+            "SELECT customer_id, type, min(shard), min(occurred_at), max(occurred_at), "
             "       (array_agg(seq ORDER BY occurred_at DESC, seq DESC))[1], count(*) "
             "FROM journeys.customer_events GROUP BY 1, 2"
         )

@@ -203,7 +203,7 @@ class Person(Moments):
 
     def _met(self, rule: m.Goal | m.ExitRule, event: Event, changed: set[str], journey: Journey) -> bool:
         if m.rule_event(rule) is None:
-            return rule.when is not None and event.place > journey.entered and self.turned(rule.when, event.place, changed, journey)
+            return rule.when is not None and event.place > journey.entered and self.turned(rule, event.place, changed, journey)
         segment = rule.segment is None or event.payload.get("segment") == rule.segment
         return event.type == m.rule_event(rule) and segment and event.place > journey.entered and self.accepts(rule, event, journey)
 

@@ -63,6 +63,7 @@ class Journey:
     parked: bool = False
     skip: bool = False
     due_was: datetime | None = None
+    given_up: datetime | None = None
 
 
 class Known(ABC):

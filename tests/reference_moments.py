@@ -86,11 +86,19 @@ class Moments(Steps):
         else:
             self.move(segment, self.true(condition, place, None, None), place, received)
 
-    def turned(self, condition: str, place: Place, changed: set[str], journey: Journey) -> bool:
-        """True now, and something that it reads changed, or time made it true."""
+    def turned(self, rule: m.Goal | m.ExitRule, place: Place, changed: set[str], journey: Journey) -> bool:
+        """A rule's condition is true now, and something that it reads changed, or time made it true: of a journey under way, or of a goal
+        that counts for a while after it, and behind all events that were known before."""
+        condition = rule.when or ""
         if not self.true(condition, place, journey, None):
             return False
-        return bool(reads(condition) & changed) if changed else self._flipped(condition, place, journey)
+        if changed:
+            return bool(reads(condition) & changed)
+        late = self.newest is not None and place[0] <= self.newest
+        return not late and self._watched(rule, journey) and self._flipped(condition, place, journey)
+
+    def _watched(self, rule: m.Goal | m.ExitRule, journey: Journey) -> bool:
+        return journey.ended is None or (isinstance(rule, m.Goal) and rule.within is not None)
 
     def _flipped(self, condition: str, place: Place, journey: Journey | None) -> bool:
         """Another answer than a microsecond ago, and nothing happened."""
@@ -99,12 +107,12 @@ class Moments(Steps):
 
     def rechecks(self, now: datetime) -> Iterator[datetime]:
         """The next instant at which time alone may change a condition: every time the person has, moved by every length that is named."""
-        rules = [
-            rule for j in self.journeys if j.ended is None for rule in (*j.workflow.exit, *([j.workflow.goal] if j.workflow.goal else ()))
-        ]
-        conditions = {rule.when for rule in rules if rule.when and m.rule_event(rule) is None} | {s.when for s in self.segments if s.when}
+        rules = [(rule, j) for j in self.journeys for rule in (*j.workflow.exit, *([j.workflow.goal] if j.workflow.goal else ()))]
+        watched = {rule.when for rule, j in rules if rule.when and m.rule_event(rule) is None and self._watched(rule, j)}
+        conditions = watched | {s.when for s in self.segments if s.when}
         spans = {length for condition in conditions for length in lengths(condition) if length}
         times = [event.occurred_at for event in self.history] + self.profile.times()
+        times += [at for j in self.journeys for at in (j.entered[0], j.at[0])]
         near = {time + sign * span for time in times for span in spans for sign in (1, -1)}
         moments = [at + d for at in near for d in (timedelta(0), MICROSECOND) if self.looked and self.looked < at + d <= now]
         if moments:

@@ -16,7 +16,8 @@ from journey_pipelines.store.hashes import bucket_of
 from journey_pipelines.workflows import model as m
 from journey_pipelines.workflows.triggers import STARTED, enter_event, exit_event
 
-OWN = ("message.", "webhook.answered", "task.done")
+TASK_DONE = "task.done"
+OWN = ("message.", "webhook.answered", TASK_DONE)
 
 
 @dataclass
@@ -44,6 +45,14 @@ class Steps(Known):
     def reach(self, journey: Journey, step: m.Step, place: Place, came_from: str | None, why: str) -> None:
         """The journey is at a step; its wait is reckoned from here, in logical time."""
         self.transitions.append((journey, came_from, step.id, place[0], why))
+        left = journey.step.wait
+        if (
+            came_from
+            and isinstance(left, m.EventWait)
+            and TASK_DONE in left.events
+            and (journey.arrived is None or journey.arrived.type != TASK_DONE)
+        ):
+            journey.given_up = place[0]
         journey.step, journey.at, journey.arrived, journey.skip, journey.due_was = step, place, None, False, None
         journey.due = self.capped(journey, self._due(journey, place))
         if isinstance(step.wait, m.EventWait) and step.wait.since == "entry":
@@ -107,9 +116,16 @@ class Steps(Known):
         """`match`, `when`, and whose answer it is."""
         if event.type.startswith(OWN) and not getattr(asked, "any", False) and event.journey != journey.number:
             return False
+        if event.type == TASK_DONE and isinstance(asked, m.EventWait) and not asked.any and self._given_up(event, journey):
+            return False
         if asked.match and not values.equal(event.payload.get(asked.match), journey.event.payload.get(asked.match)):
             return False
         return asked.when is None or self.true(asked.when, event.place, journey, event)
+
+    def _given_up(self, event: Event, journey: Journey) -> bool:
+        """Of a task that was there when the journey left a wait for tasks without one."""
+        made = values.time_of(event.payload.get("created_at"))
+        return made is not None and journey.given_up is not None and made < journey.given_up
 
     def advance(self, journey: Journey) -> None:
         """The step is due: exits are looked at, its actions are done, and the journey takes exactly one way."""
@@ -118,6 +134,7 @@ class Steps(Known):
             # a timeout looks once more before it says that nothing came
             arrived = next((event for event in self.past(place) if self.awaited(step.wait, event, journey)), None)
             place = max(journey.at, arrived.place) if arrived else place
+            journey.arrived = arrived
         if workflow.max_age is not None and place[0] >= journey.entered[0] + workflow.max_age.elapsed():
             return self.end(journey, (max(journey.entered[0] + workflow.max_age.elapsed(), journey.at[0]), (FOREVER,)), "expired")
         if any(rule.when and m.rule_event(rule) is None and self.true(rule.when, place, journey, None) for rule in workflow.exit):

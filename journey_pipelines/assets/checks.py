@@ -7,11 +7,13 @@ They are not part of a drain: some read much, and a drain must not wait for them
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import dagster as dg
 import sqlalchemy as sa
 
 from journey_pipelines.assets.external import JOURNEY_ADVANCEMENTS, JOURNEY_ENTRIES, MESSAGES
+from journey_pipelines.delivery.send_limits import full_workflows
 from journey_pipelines.delivery.timing import read_clock
 from journey_pipelines.resources import EngineResource
 
@@ -63,8 +65,8 @@ SELECT count(*) FROM (
      WHERE status = 'active' AND held_at IS NULL AND due_at <= :late LIMIT :most) AS x
 """
 
-# Not those that wait on purpose: of workflows from which nothing is sent for now, of journeys that are parked, and those beyond a limit of
-# sends, which wait for hours if they have to
+# Not those that wait on purpose: of workflows from which nothing is sent for now, or whose limit of sends was used up until a moment ago
+# (:full), and of journeys that are parked
 OVERDUE_MESSAGES = """
 SELECT count(*) FROM (
     SELECT 1 FROM journeys.messages AS m LEFT JOIN journeys.customer_journeys AS j ON j.id = m.journey_id
@@ -72,9 +74,10 @@ SELECT count(*) FROM (
        AND m.workflow_id NOT IN (
            SELECT w.id FROM journeys.automation_workflows AS w
             WHERE w.is_current AND (
-                  w.status IN ('draft', 'paused') OR jsonb_typeof(w.definition -> 'workflow' -> 'limits' -> 'sends') = 'object'
+                  w.status IN ('draft', 'paused')
                   OR EXISTS (SELECT 1 FROM journeys.operator_holds AS h
                               WHERE h.released_at IS NULL AND (h.workflow_id IS NULL OR h.workflow_id = w.id))))
+       AND m.workflow_id <> ALL (CAST(:full AS text[]))
      LIMIT :most) AS x
 """
 
@@ -111,7 +114,7 @@ COUNTS: dict[str, tuple[dg.AssetKey, dict[str, str]]] = {
 DESCRIPTIONS = {
     "no_duplicate_entries": "Nobody entered a workflow twice for one event, in the last day.",
     "no_duplicate_messages": "Nobody was sent the same action twice for one event, in the last day.",
-    "nothing_overdue": "No event, journey or message has been due for more than five minutes.",
+    "nothing_overdue": "No event or journey has been due for more than five minutes, and no message that nothing keeps back.",
     "breaker_closed": "No workflow's sends are held because too many entered it; `journeys holds` says why, `journeys release` ends it.",
     "nothing_stuck": "No journey waits at a step its version does not have; no send was left without an outcome.",
 }
@@ -137,6 +140,11 @@ def count(conn: sa.Connection, now: datetime, counts: Mapping[str, str]) -> dict
     found = {}
     for what, statement in counts.items():
         text = sa.text(statement)
-        values = {"now": now, "late": read_clock(conn).after(-GRACE_SECONDS), "most": MOST}
-        found[what] = int(conn.execute(text, {k: v for k, v in values.items() if k in text.compile().params}).scalar_one())
+        wanted = text.compile().params
+        late = read_clock(conn).after(-GRACE_SECONDS)
+        values: dict[str, Any] = {"now": now, "late": late, "most": MOST}
+        if "full" in wanted:
+            # what has had room for as long as anything may wait is late all the same
+            values["full"] = full_workflows(conn, late)
+        found[what] = int(conn.execute(text, {k: v for k, v in values.items() if k in wanted}).scalar_one())
     return found

@@ -1,7 +1,7 @@
 """Tasks that workflows created for people: which are open, and closing one.
 
 Closing writes the event `task.done` of the task's journey in the same transaction: a wait for it goes on, and `steps.<id>.outcome` is
-known from then on. A closed task stays closed.
+known from then on, unless the journey has passed that wait already: such a task is given up. A closed task stays closed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LONGEST_OUTCOME, LONGEST_NOTE = 128, 2_000
 
 @dataclass(frozen=True)
 class Task:
-    """A row of tasks: what is to be done, for which customer's journey and step."""
+    """A row of tasks: what is to be done, for which customer's journey and step. created_at is the step's place in time."""
 
     id: int
     journey_id: int
@@ -108,6 +108,8 @@ def _event(task: Task, now: datetime) -> dict[str, object]:
         "task_id": task.id,
         "outcome": task.outcome,
         "note": task.note,
+        "visit": task.visit,
+        "created_at": task.created_at.isoformat(),
     }
     return {
         "source": "tasks",

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from rich.text import Text
 
 from journey_pipelines.audience.moments import Moment
-from journey_pipelines.audience.person import Person
+from journey_pipelines.audience.person import MAX_JOURNEYS, Person
 from journey_pipelines.store import zones
 
 _STYLES = {"event": "cyan", "journey": "", "action": "", "message": "green", "goal": "bold yellow", "refused": "red"}
@@ -40,8 +40,13 @@ def lines(person: Person) -> Iterator[Text]:
     if person.left_out:
         yield Text(f"  ({person.left_out:,} older events left out)", style="dim")
     several = len({moment.journey_id for moment in person.timeline if moment.workflow_id}) > 1
+    entries = [moment.order[0] for moment in person.timeline if moment.kind == "journey" and moment.detail["from_step"] is None]
     for moment in person.timeline:
-        yield _line(moment, zone, several)
+        text = _line(moment, zone, several)
+        # of one with very many journeys not all are here
+        if _asks_to_enter(moment) and moment.detail["seq"] not in entries and len(entries) < MAX_JOURNEYS:
+            text.append("; began no journey: the workflow's status, entry, re-entry or limits were against it", style="yellow")
+        yield text
     if not person.timeline:
         yield Text("  nothing yet", style="dim")
     if person.waiting:
@@ -103,6 +108,11 @@ def _line(moment: Moment, zone: ZoneInfo, several: bool) -> Text:
     if moment.kind == "message" and moment.what in _BAD_STATES:
         style = "yellow"
     return Text(f"  {_local(moment.at, zone)}  {moment.kind:<8} {where}{words}", style=style)
+
+
+def _asks_to_enter(moment: Moment) -> bool:
+    """Of a tick, a date, a person or another workflow, which are for one workflow alone; an app's event may be for any."""
+    return moment.kind == "event" and moment.what.startswith("enter.")
 
 
 def _event(moment: Moment, zone: ZoneInfo) -> str:

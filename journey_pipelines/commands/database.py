@@ -1,5 +1,6 @@
-"""db start | stop | url | migrate: the database."""
+"""db start | stop | url | psql | migrate: the database."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ def register(app: typer.Typer) -> None:
     db.command()(start)
     db.command()(stop)
     db.command()(url)
+    db.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(psql)
     db.command()(migrate)
     app.add_typer(db, name="db")
 
@@ -22,11 +24,12 @@ def start(port: Annotated[int | None, typer.Option(help="Listen on 127.0.0.1 too
     """Start the embedded PostgreSQL under JOURNEYS_DATA; does nothing where DATABASE_URL names a server."""
     from journey_pipelines.settings import settings
     from journey_pipelines.store import server
+    from journey_pipelines.store.connect import libpq_url
 
     if settings().database_url:
         out.print("DATABASE_URL names a server: nothing to start")
         return
-    out.print(server.start(settings().data, port=port), markup=False)
+    out.print(libpq_url(server.start(settings().data, port=port)), markup=False)
 
 
 def stop() -> None:
@@ -38,10 +41,23 @@ def stop() -> None:
 
 
 def url() -> None:
-    """Print the database's URL."""
-    from journey_pipelines.store.connect import configured_url
+    """Print the database's URL, as psql and others take it."""
+    from journey_pipelines.store.connect import configured_url, libpq_url
 
-    typer.echo(configured_url())
+    typer.echo(libpq_url(configured_url()))
+
+
+def psql(context: typer.Context) -> None:
+    """Open psql on the database: `journeys db psql`, `journeys db psql -c 'SELECT ...'`. What follows goes to psql.
+
+    The machine's own psql, or the one that comes with the embedded server.
+    """
+    from journey_pipelines.store.connect import configured_url, libpq_url
+    from journey_pipelines.store.place import program
+
+    url = libpq_url(configured_url())
+    path = program("psql")
+    os.execv(path, [path, url, *context.args])  # noqa: S606  # it takes our place at the terminal
 
 
 def migrate() -> None:

@@ -43,10 +43,15 @@ def run(
     mode: Literal["once", "until_idle", "forever"] = "once" if once else "until_idle" if until_idle else "forever"
     engine = make_engine(application_name="journeys run")
     send = None if no_send else dispatcher(engine)
+    shown, last = False, None
     try:
-        for drained, sent in loop(engine, mode=mode, batch_size=batch_size, dispatcher=send, before_batch=poller(engine)):
+        for last in loop(engine, mode=mode, batch_size=batch_size, dispatcher=send, before_batch=poller(engine)):
+            drained, sent = last
             if drained.progress or (sent is not None and sent.claimed):
                 _show(drained, sent)
+                shown = True
+        if last is not None and not shown:
+            _show(*last)
     except KeyboardInterrupt:
         out.print("stopped: what was under way is either done or will be taken up again")
 
@@ -71,12 +76,17 @@ def dispatcher(engine: Any) -> Any:
 
 def _show(drained: Any, sent: Any) -> None:
     figures = {name: value for name, value in drained.figures().items() if value and name not in ("batches", "stopped_reason")}
-    table = Table("engine", "")
-    for name, value in figures.items():
-        table.add_row(name, f"{value:,.1f}" if isinstance(value, float) else f"{value:,}")
-    out.print(table)
+    if figures:
+        table = Table("engine", "")
+        for name, value in figures.items():
+            table.add_row(name.replace("_", " "), f"{value:,.1f}" if isinstance(value, float) else f"{value:,}")
+        out.print(table)
+    else:
+        out.print("nothing was due")
     if sent is not None:
-        out.print(f"dispatch: {sent}", markup=False)
+        out.print("messages: " + (", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in sent.counts().items()) or "none sent"))
+        for note in sent.notes():
+            out.print(f"  {note}", markup=False)
 
 
 def report(

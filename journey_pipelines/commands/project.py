@@ -115,7 +115,8 @@ def _workflow(project: "Project", workflow_id: str) -> "Loaded":
     found = project.workflow(workflow_id)
     if found is None:
         for problem in project.errors:
-            out.print(str(problem), style="red", markup=False)
+            if problem.file.parent.name == workflow_id:
+                out.print(str(problem), style="red", markup=False)
         names = ", ".join(loaded.workflow.id for loaded in project.workflows) or "none"
         out.print(f"no workflow {workflow_id!r} without errors in {project.path}; there are: {names}", style="red", markup=False)
         raise typer.Exit(1)

@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from journey_pipelines.compiler import emit
 from journey_pipelines.compiler.details import built_array, built_object, null_json
 from journey_pipelines.compiler.emit import effect_depth, effect_time
+from journey_pipelines.compiler.relevance import WRITTEN
 from journey_pipelines.compiler.statement import NOW, SALT, TS, lit
 from journey_pipelines.expressions import Scope, compile_condition, compile_text, compile_value
 from journey_pipelines.expressions.durations import Duration
@@ -182,7 +183,7 @@ def task_rows(step_key: str, actions: Sequence[Action], facts: Any) -> sa.CTE | 
             f[fact_name("body", n, a)],
             f[fact_name("assignee", n, a)],
             f.at + sa.literal(Duration.parse(a.params["due"]).elapsed(), sa.Interval()) if a.params.get("due") else sa.cast(sa.null(), TS),
-            NOW,
+            f.at,
         ).where(f[condition_column(n, a)], ~f.held_out, f[fact_name("title", n, a)].is_not(None))
         for n, a in enumerate(actions)
         if a.kind == "create_task"
@@ -301,6 +302,11 @@ def events(actions: Sequence[Action], facts: Any) -> list[sa.Select[Any]]:
     return found
 
 
+def written_keys(params: Mapping[str, Any]) -> set[str]:
+    """The keys of the profile that an update_profile changes."""
+    return {*(params.get("set") or {}), *(params.get("unset") or []), *(params.get("increment") or {}), WRITTEN}
+
+
 def changes(actions: Sequence[Action], facts: Any, watched: frozenset[str]) -> sa.CTE | None:
     """Rows of `customer_changes` for what update_profile writes of the keys that a condition reads."""
     f = facts.c
@@ -309,8 +315,7 @@ def changes(actions: Sequence[Action], facts: Any, watched: frozenset[str]) -> s
     for n, a in enumerate(actions):
         if a.kind not in PROFILE_KINDS:
             continue
-        written = {*(a.params.get("set") or {}), *(a.params.get("unset") or []), *(a.params.get("increment") or {})}
-        keys = sorted(written & watched)
+        keys = sorted(written_keys(a.params) & watched)
         if keys:
             rows.append(
                 sa.select(f.customer_id, at, at, sa.literal(keys, ARRAY(sa.Text)), effect_depth(f)).where(f[condition_column(n, a)])

@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from journey_pipelines.compiler.statement import IDS, LIMIT, NOW, SHARDS, Statement, compile_statement, lit
+from journey_pipelines.compiler.statement import DUE_FROM, IDS, LIMIT, NOW, SHARDS, Statement, compile_statement, lit
 from journey_pipelines.store.tables import customer_journeys
 
 _COLUMNS = (
@@ -56,7 +56,7 @@ def claimed(uid: int, *, by_id: bool, one_each: bool = False) -> sa.CTE:
     if by_id:
         query = query.select_from(given.join(j, sa.true()))
     else:
-        query = query.where(j.c.due_at <= NOW, j.c.shard == sa.any_(SHARDS)).order_by(j.c.due_at).limit(LIMIT)
+        query = query.where(j.c.due_at <= NOW, j.c.due_at >= DUE_FROM, j.c.shard == sa.any_(SHARDS)).order_by(j.c.due_at).limit(LIMIT)
     due = query.cte("due").prefix_with("MATERIALIZED", dialect="postgresql")
     if not one_each:
         return due

@@ -5,17 +5,19 @@ change, and a field added to the language later changes no uid. Targets count by
 takes uids from the tables, never from here: a journey parked years ago finds its statement.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from journey_pipelines.compiler.candidates import trigger_events
 from journey_pipelines.compiler.facts import exit_conditions
 from journey_pipelines.compiler.relevance import key_word, relevance_of
+from journey_pipelines.compiler.rule_uids import content_of, exit_uid, goal_uid, stepwise
+from journey_pipelines.compiler.rule_watch import watch_words
 from journey_pipelines.compiler.rules import exit_words, goal_words
 from journey_pipelines.compiler.statement import uid_of
 from journey_pipelines.compiler.waits import arrives, wait_row
 from journey_pipelines.workflows.definition import Definition, canonical_json
-from journey_pipelines.workflows.model import DateTrigger, DateWait, EventWait, Model, Step
+from journey_pipelines.workflows.model import DateTrigger, DateWait, EventWait, Step
 from journey_pipelines.workflows.triggers import enter_event
 
 
@@ -32,7 +34,9 @@ def step_uid(definition: Definition, step: Step) -> int:
         around["max_age"] = str(workflow.max_age)
     if exits := exit_conditions(workflow):
         around["exits"] = [rule.when for rule in exits]
-    return uid_of("step", canonical_json(around), _content(step), canonical_json(definition.catalogue))
+    if stepwise(definition):
+        around["watched"] = str(exit_uid(definition))
+    return uid_of("step", canonical_json(around), content_of(step), canonical_json(definition.catalogue))
 
 
 def arrival_uid(definition: Definition, step: Step) -> int:
@@ -41,30 +45,9 @@ def arrival_uid(definition: Definition, step: Step) -> int:
     return uid_of("arrive", str(uid)) if arrives(step) else uid
 
 
-def goal_uid(definition: Definition) -> int:
-    """The goal's statement."""
-    assert definition.workflow.goal is not None
-    return uid_of("goal", definition.workflow.id, _content(definition.workflow.goal), canonical_json(definition.catalogue))
-
-
-def exit_uid(definition: Definition) -> int:
-    """The statements of all exit rules together; a rule `goal` holds what the goal says."""
-    workflow = definition.workflow
-    rules = [_content(rule) for rule in workflow.exit]
-    goal = _content(workflow.goal) if workflow.goal else ""
-    return uid_of("exit", workflow.id, *rules, goal, canonical_json(definition.catalogue))
-
-
 def entry_uid(definition: Definition) -> int:
     """The entry statements of a workflow: one set, that of its current version."""
     return uid_of("entry", definition.workflow.id)
-
-
-def _content(model: Model) -> str:
-    content = model.model_dump(mode="json", exclude_defaults=True, exclude={"name", "position"})
-    for action in content.get("do", ()):
-        action.pop("name", None)
-    return canonical_json(content)
 
 
 def step_rows(definition: Definition, version: int) -> list[dict[str, Any]]:
@@ -83,10 +66,13 @@ def step_rows(definition: Definition, version: int) -> list[dict[str, Any]]:
     ]
 
 
-def interest_rows(definition: Definition, uids: Mapping[str, int], *, current: bool) -> list[dict[str, Any]]:
+def interest_rows(
+    definition: Definition, uids: Mapping[str, int], *, current: bool, entering: Collection[str] = ()
+) -> list[dict[str, Any]]:
     """(event_type, kind, statement_uid, workflow_id) of a version; only the current one has entries and plans dates.
 
-    uids: those of its steps, as `workflow_steps` has them.
+    uids: those of its steps, as `workflow_steps` has them. entering: the event types that enter the workflow, or start journeys of an
+    earlier version again.
     """
     workflow = definition.workflow
     found: list[tuple[str, int, set[str]]] = [
@@ -100,6 +86,8 @@ def interest_rows(definition: Definition, uids: Mapping[str, int], *, current: b
     if workflow.goal:
         found.append(("goal", goal_uid(definition), goal_words(definition)))
     found.append(("exit", exit_uid(definition), exit_words(definition)))
+    if words := watch_words(definition):
+        found.append(("watch", exit_uid(definition), words | set(entering)))
     if current:
         active = [trigger for trigger in workflow.triggers if trigger.active]
         found.append(("entry", entry_uid(definition), trigger_events(workflow, active)))
@@ -113,7 +101,7 @@ def interest_rows(definition: Definition, uids: Mapping[str, int], *, current: b
 
 def date_uid(definition: Definition, trigger: DateTrigger) -> int:
     """The statement that plans a date trigger."""
-    return uid_of("date", definition.workflow.id, _content(trigger), canonical_json(definition.catalogue))
+    return uid_of("date", definition.workflow.id, content_of(trigger), canonical_json(definition.catalogue))
 
 
 def date_words(definition: Definition, trigger: DateTrigger) -> set[str]:

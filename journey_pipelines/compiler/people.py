@@ -26,8 +26,7 @@ def shard_people(*, with_events: bool) -> sa.CTE:
     p, s = customer_profiles.c, customer_event_stats.c
     known = sa.select(p.customer_id, p.shard).where(p.shard == sa.any_(SHARDS))
     if with_events:
-        shard = sa.func.journeys.shard_of(s.customer_id, type_=sa.SmallInteger)
-        known = sa.union(known, sa.select(s.customer_id, shard).where(shard == sa.any_(SHARDS)))  # type: ignore[assignment]
+        known = sa.union(known, sa.select(s.customer_id, s.shard).where(s.shard == sa.any_(SHARDS)))  # type: ignore[assignment]
     everybody = known.subquery("everybody")
     # the halves of a statement that failed
     some = sa.or_(CUSTOMERS.is_(None), everybody.c.customer_id == sa.any_(CUSTOMERS))

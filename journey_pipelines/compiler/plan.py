@@ -10,6 +10,7 @@ from journey_pipelines.compiler.entry import entry_statements
 from journey_pipelines.compiler.identity import arrival_uid, date_uid, segment_uid, step_uid
 from journey_pipelines.compiler.people import round_people
 from journey_pipelines.compiler.relevance import relevance_of
+from journey_pipelines.compiler.rule_watch import watch_statement, watch_words
 from journey_pipelines.compiler.rules import exit_statements, goal_statements
 from journey_pipelines.compiler.schedules import tick_statement
 from journey_pipelines.compiler.segments import round_statement
@@ -42,6 +43,8 @@ def statements(definition: Definition, version: int, around: Surroundings) -> It
     for statement in (entry.refresh, entry.restart, entry.enter):
         if statement:
             yield statement
+    if words := watch_words(definition):
+        yield watch_statement(definition, words | entry.event_types, around)
 
 
 def _own(definition: Definition, trigger: Trigger, around: Surroundings) -> Iterator[Statement]:

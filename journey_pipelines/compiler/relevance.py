@@ -17,6 +17,8 @@ from journey_pipelines.compiler.batch import batch_events
 from journey_pipelines.expressions import dependencies
 
 SEGMENT_EVENTS = frozenset({"segment.entered", "segment.left"})
+#: the key of a profile that changes with every write of another one
+WRITTEN = "updated_at"
 
 
 def key_word(key: str) -> str:
@@ -54,6 +56,8 @@ class Relevance:
         if self.keys:
             keys = sa.literal(sorted(self.keys), ARRAY(sa.Text))
             where += [b["keys"].op("&&", is_comparison=True)(keys), b.profile.op("?|", is_comparison=True)(keys)]
+        if WRITTEN in self.keys:
+            where.append(b.profile.is_not(None))
         return sa.or_(*where) if where else sa.false()
 
 

@@ -17,7 +17,8 @@ from journey_pipelines.compiler import emit
 from journey_pipelines.compiler.batch import batch_events
 from journey_pipelines.compiler.details import json_object, null_json
 from journey_pipelines.compiler.journeys import end_admissions, transitions
-from journey_pipelines.compiler.rule_rows import Rule, RuleRows, described, in_round, is_condition, resolved, rule_words
+from journey_pipelines.compiler.rule_rows import RuleRows, described, in_round, resolved, rule_words
+from journey_pipelines.compiler.rule_uids import Rule, is_condition
 from journey_pipelines.compiler.scopes import later
 from journey_pipelines.compiler.statement import NOW, TS, VERSIONS, Statement, compile_statement, lit
 from journey_pipelines.compiler.surroundings import Surroundings
@@ -207,13 +208,16 @@ def _take_back(definition: Definition, around: Surroundings) -> sa.Select[Any]:
         .lateral("j")
     )
     rows = RuleRows(definition, journey, around)
-    conditions = _conditions(definition, rows)
-    reason = sa.case(*((c, lit("goal" if why == "goal" else "exit")) for c, why, _ in conditions))
+    # whom the row has just ended is not asked again: a condition may read what the end has changed (journey.step_entered_at)
+    own = sa.and_(journey.c.status == lit("ended"), journey.c.at_seq == b.c.seq)
+    by_goal = sa.and_(own, journey.c.exit_reason == lit("goal"))
+    conditions = [(by_goal, "goal"), (own, "exit"), *((c, why) for c, why, _ in _conditions(definition, rows))]
+    reason = sa.case(*((c, lit("goal" if why == "goal" else "exit")) for c, why in conditions))
     hit = (
         sa.select(unsent.c.message_id, reason.label("reason"))
         .select_from(rows.joined(b.join(unsent, sa.true()).join(journey, sa.true())))
         .where(*in_round(definition, [resolved(rule, workflow.goal) for rule in _rules(definition)], exit_event(workflow.id)))
-        .where(sa.or_(*(c for c, _, _ in conditions)))
+        .where(sa.or_(*(c for c, _ in conditions)))
         .cte("hit")
         .prefix_with("MATERIALIZED", dialect="postgresql")
     )

@@ -10,15 +10,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from journey_pipelines.compiler.people import customer_scope, round_people, shard_people
 from journey_pipelines.compiler.relevance import Relevance, recheck_word, relevance_of
 from journey_pipelines.compiler.scopes import profile_of
-from journey_pipelines.compiler.statement import DEFAULT_ZONE, TS, Statement, compile_statement, lit
+from journey_pipelines.compiler.statement import DEFAULT_ZONE, NOW, SHARDS, TS, Statement, compile_statement, lit
 from journey_pipelines.compiler.surroundings import Surroundings
 from journey_pipelines.expressions import compile_condition, compile_recheck
-from journey_pipelines.store.moment_tables import customer_moments
+from journey_pipelines.store.moment_tables import customer_changes, customer_moments
 from journey_pipelines.store.tables import segment_memberships
 
 
@@ -78,7 +79,10 @@ def _evaluate(
     if recheck is not None:
         columns.append(recheck.label("recheck"))
     source: Any = people.outerjoin(profile, sa.true()).outerjoin(member, sa.true())
-    found = sa.select(*columns).select_from(source).cte("found").prefix_with("MATERIALIZED", dialect="postgresql")
+    asked = sa.select(*columns).select_from(source)
+    if build and relevance.keys:
+        asked = asked.where(p.customer_id.not_in(_changed_since(relevance)))
+    found = asked.cte("found").prefix_with("MATERIALIZED", dialect="postgresql")
     f = found.c
     change = sa.case((f.inside, lit("enter")), else_=lit("leave"))
     # a customer is asked at one place a round, so arrays need no order
@@ -107,6 +111,14 @@ def _evaluate(
     return counts.add_cte(_moments(uid, found)) if recheck is not None else counts
 
 
+def _changed_since(relevance: Relevance) -> sa.Select[Any]:
+    """Whose profile changed between deploy and build: what it was at the deploy is not known, and the change is looked at right after."""
+    c = customer_changes.c
+    keys = sa.literal(sorted(relevance.keys), ARRAY(sa.Text))
+    theirs = c["keys"].op("&&", is_comparison=True)(keys)
+    return sa.select(c.customer_id).where(c.shard == sa.any_(SHARDS), c.received_at > NOW, theirs)
+
+
 def _moments(uid: int, found: Any) -> sa.CTE:
     """When to ask again."""
     t, f = customer_moments, found.c
@@ -114,6 +126,7 @@ def _moments(uid: int, found: Any) -> sa.CTE:
     rows = sa.select(f.customer_id, kind, ref, f.shard, f.recheck, f.received_at).where(f.recheck.is_not(None))
     new = pg_insert(t).from_select(["customer_id", "kind", "ref", "shard", "at", "known_at"], rows)
     again = {"at": new.excluded.at, "known_at": new.excluded.known_at}
-    return (
-        new.on_conflict_do_update(index_elements=[t.c.customer_id, t.c.kind, t.c.ref], set_=again).returning(t.c.customer_id).cte("later")
-    )
+    # most looks find the time that is written there already; when it was known counts only where it comes after the time itself
+    other = sa.or_(t.c.at != new.excluded.at, new.excluded.known_at > new.excluded.at)
+    keys = [t.c.customer_id, t.c.kind, t.c.ref]
+    return new.on_conflict_do_update(index_elements=keys, set_=again, where=other).returning(t.c.customer_id).cte("later")

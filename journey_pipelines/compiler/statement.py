@@ -30,6 +30,7 @@ def run_time(name: str, type_: Any) -> sa.BindParameter[Any]:
 TS = sa.TIMESTAMP(timezone=True)
 NOW = run_time("now", TS)
 SHARDS = run_time("shards", postgresql.ARRAY(sa.SmallInteger))
+DUE_FROM = run_time("due_from", TS)
 LIMIT = run_time("row_limit", sa.Integer)
 IDS = run_time("ids", postgresql.ARRAY(sa.BigInteger))
 ROUND = run_time("round", sa.Integer)

@@ -11,6 +11,8 @@ from journey_pipelines.compiler.claim import StepStatements, count_of
 from journey_pipelines.compiler.facts import facts_of, leaves
 from journey_pipelines.compiler.journeys import end_admissions, transitions
 from journey_pipelines.compiler.route import assignments
+from journey_pipelines.compiler.rule_uids import stepwise
+from journey_pipelines.compiler.rule_watch import arrival_moments
 from journey_pipelines.compiler.statement import FOREVER_SEQ, lit
 from journey_pipelines.compiler.surroundings import Surroundings
 from journey_pipelines.compiler.waits import cap_of, due_of, step_of
@@ -50,6 +52,8 @@ def _advance(definition: Definition, step: Step, uid: int, due: sa.CTE, around: 
     emitted = emit.written([*acts.events(step.do, facts), *(emit.ended_events(moves, around.named) if ends else [])])
     changed = acts.changes(step.do, facts, around.watched)
     told = [cte for cte in (emitted, changed) if cte is not None]
+    if stepwise(definition):
+        told.append(arrival_moments(definition, moves))
     extra += told
     columns = [
         count_of(due).label("due"),

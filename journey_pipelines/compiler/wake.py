@@ -1,7 +1,7 @@
 """Waits for events: the wake of a round's event, the look into history on arriving, and the belt before a timeout.
 
 All three ask the same question of an event: is it one of the wait's types, after the journey reached the step (or entered), not
-after the timeout, with the same match key, and is `when` true.
+after the timeout, with the same match key, and is `when` true. And of a closed task: is it one that is still waited for.
 """
 
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from sqlalchemy.sql.selectable import LateralFromClause
 
 from journey_pipelines.compiler.batch import batch_events
 from journey_pipelines.compiler.scopes import context_of, event_scope, journey_scope, later, profile_of
-from journey_pipelines.compiler.statement import FOREVER_SEQ, HIGH, LOW, ROUND, Statement, compile_statement, lit
+from journey_pipelines.compiler.statement import FOREVER_SEQ, HIGH, LOW, ROUND, TS, Statement, compile_statement, lit
 from journey_pipelines.compiler.surroundings import Surroundings
 from journey_pipelines.expressions import compile_condition
-from journey_pipelines.store.tables import customer_events, customer_journeys
+from journey_pipelines.store.tables import customer_events, customer_journeys, interests, journey_transitions, workflow_steps
 from journey_pipelines.workflows.definition import Definition
 from journey_pipelines.workflows.model import EventWait, Step
 
@@ -23,6 +23,7 @@ from journey_pipelines.workflows.model import EventWait, Step
 Place = tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]
 #: answers to what a journey did: without `any` they have to belong to it
 _OWN = ("message.", "webhook.", "task.")
+TASK_DONE = "task.done"
 
 
 def waits_until(journey: Any) -> Place:
@@ -52,6 +53,8 @@ def accepts(
     ours = sorted(t for t in wait.events if t.startswith(_OWN))
     if ours and not wait.any:
         where.append(sa.or_(event.c.type.not_in(ours), event.c.journey_id == journey.c.id))
+        if TASK_DONE in ours:
+            where.append(sa.or_(event.c.type != lit(TASK_DONE), ~_given_up(event, journey)))
     if wait.match:
         key = sa.literal(wait.match, sa.Text)
         where.append(sa.func.journeys.present(event.c.payload.op("->")(key)) == sa.func.journeys.present(context.c.event.op("->")(key)))
@@ -60,6 +63,29 @@ def accepts(
         scope = journey_scope(journey, profile, context, event_scope(event), at, around.brand, types)
         where.append(compile_condition(wait.when, scope).sql)
     return where
+
+
+def _given_up(event: Any, journey: Any) -> sa.ColumnElement[bool]:
+    """Whether the journey has left a wait for tasks without one since the task was made: who closes it now answers what is over."""
+    x, s, n = journey_transitions, workflow_steps, interests
+    made = sa.func.journeys.ts(event.c.payload.op("->")(sa.literal("created_at", sa.Text)), type_=TS)
+    arrived = x.c.detail.op("->>")(sa.literal("arrived", sa.Text))
+    return (
+        sa.exists()
+        .where(
+            x.c.journey_id == journey.c.id,
+            x.c.at > made,
+            x.c.why != lit("retried"),
+            arrived.is_distinct_from(lit(TASK_DONE)),
+            s.c.workflow_id == x.c.workflow_id,
+            s.c.version == x.c.version,
+            s.c.step_key == x.c.from_step,
+            n.c.event_type == lit(TASK_DONE),
+            n.c.kind == lit("wake"),
+            n.c.statement_uid == s.c.step_uid,
+        )
+        .correlate_except(x, s, n)
+    )
 
 
 def history_of_wait(

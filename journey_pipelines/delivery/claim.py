@@ -7,6 +7,7 @@ holds are left for the next round instead of waited for: the engine locks the tw
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from journey_pipelines.delivery.failpoints import failpoint
 from journey_pipelines.delivery.gate import Consent, Leaving, due_statement
 from journey_pipelines.delivery.send_limits import SendLimits
 from journey_pipelines.delivery.timing import Reading
+from journey_pipelines.store.hashes import SHARDS as ALL_SHARDS
+from journey_pipelines.store.patience import BEGINNING, OVERLAP, Patience
 
 # Wall seconds. A send is not begun in the last LEASE_MARGIN of a lease: the slowest single send (see the channels' time-outs) must end
 # inside it.
@@ -87,15 +90,29 @@ class Ledger:
         self._due = due_statement(channel, consent, leaving)
         self._details = details_statement()
         self._claim = claim_statement(channel, consent, leaving)
+        # what was sent leaves dead entries in the outbox's index, as long as some old snapshot lasts
+        self._patience, self._since = Patience(), BEGINNING
 
     def due(self, conn: sa.Connection, now: datetime, shards: Sequence[int], limit: int = WINDOW) -> tuple[list[int], Counter[str]]:
-        """Ids to send, in order, from those of `shards` that nobody else holds; those that must not be sent get their reason here."""
+        """Ids to send, in order, from those of `shards` that nobody else holds; those that must not be sent get their reason here.
+
+        Where a look that found nothing was slow, the next ones ask for what has become due since; a whole look comes after a while, and as
+        soon as there is something.
+        """
         held = list(conn.scalars(LOCK_FREE_SHARDS, {"shards": list(shards)}))
         if not held:
             return [], Counter()
         rooms = self._limits.rooms(conn, now)
         full = [name for name, room in rooms.items() if room <= 0]
-        rows = conn.execute(self._due, {"now": now, "shards": held, "row_limit": limit, "full": full}).all()
+        whole, began = self._patience.over, time.monotonic()
+        values = {"now": now, "since": BEGINNING if whole else self._since, "shards": held, "row_limit": limit, "full": full}
+        rows = conn.execute(self._due, values).all()
+        if rows or len(held) < ALL_SHARDS:
+            self._patience.forget()
+        else:
+            self._since = max(now - OVERLAP, BEGINNING)
+            if whole:
+                self._patience.looked(began)
         refused = [(row.id, row.reason) for row in rows if row.reason is not None]
         counted: Counter[str] = Counter()
         if refused:

@@ -40,6 +40,7 @@ ADDRESS_COLUMNS = {"email": "email_address", "sms": "phone_number", "push": "pus
 _LEAVING = ("goal", "exit_rule", "unsubscribed", "erased", "version_retired", "step_removed", "manual")
 
 NOW: sa.BindParameter[Any] = sa.bindparam("now", type_=TIMESTAMPTZ)
+SINCE: sa.BindParameter[Any] = sa.bindparam("since", type_=TIMESTAMPTZ)
 SHARDS: sa.BindParameter[Any] = sa.bindparam("shards", type_=ARRAY(sa.SmallInteger))
 FULL: sa.BindParameter[Any] = sa.bindparam("full", type_=ARRAY(sa.Text))
 IDS: sa.BindParameter[Any] = sa.bindparam("ids", type_=ARRAY(sa.BigInteger))
@@ -134,8 +135,9 @@ def _consent(
 def due_statement(channel: str, consent: Consent, leaving: Leaving = ()) -> sa.Select[Any]:
     """The due messages of a channel in the shards held, `(id, workflow_id, reason)` in sending order; reason NULL = may be sent.
 
-    Binds: now, shards, row_limit, full (workflows that have sent all that their limit allows). The limit takes the longest waiting first
-    and priority orders what it took, so that a deep backlog costs no sort of all of it at every turn.
+    Binds: now, since (what was due before is not asked for), shards, row_limit, full (workflows that have sent all that their limit
+    allows). The limit takes the longest waiting first and priority orders what it took, so that a deep backlog costs no sort of all of it
+    at every turn.
     """
     m, j, p = messages, customer_journeys.alias("j"), customer_profiles.alias("p")
     due = (
@@ -145,7 +147,9 @@ def due_statement(channel: str, consent: Consent, leaving: Leaving = ()) -> sa.S
             m.c.workflow_version,
         )
         .select_from(m.outerjoin(j, j.c.id == m.c.journey_id))
-        .where(unsent(m), m.c.send_after <= NOW, m.c.channel == lit(channel), m.c.shard == sa.any_(SHARDS), sa.not_(waits(m, j)))
+        .where(
+            unsent(m), m.c.send_after.between(SINCE, NOW), m.c.channel == lit(channel), m.c.shard == sa.any_(SHARDS), sa.not_(waits(m, j))
+        )
         .where(m.c.workflow_id != sa.all_(FULL))
         .order_by(m.c.send_after)
         .limit(sa.bindparam("row_limit", type_=sa.Integer))

@@ -34,14 +34,19 @@ class DispatchReport:
     trouble: dict[str, str] = field(default_factory=dict)
     stopped_reason: StoppedReason = "idle"
 
+    def counts(self) -> dict[str, int]:
+        """How sends ended, those that there were: accepted, retried, ..."""
+        names = ("accepted", "retried", "postponed", "failed", "in_doubt", "dead", "fenced", "rescued")
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
+
     def notes(self) -> list[str]:
         """What a person should know or do, a sentence each; empty when all is well."""
-        said = [
-            f"{count} {channel} messages wait: not configured: set {VARIABLES[channel]}"
-            if channel in VARIABLES
-            else f"{count} {channel} messages wait: this worker has no channel for them"
-            for channel, count in sorted(self.not_configured.items())
-        ]
+        said = []
+        for channel, count in sorted(self.not_configured.items()):
+            wait = f"{count} {channel} message{' waits' if count == 1 else 's wait'}"
+            said.append(
+                f"{wait}: {f'not configured: set {VARIABLES[channel]}' if channel in VARIABLES else 'this worker has no such channel'}"
+            )
         said += [f"{channel} stands still: {reason}" for channel, reason in sorted(self.trouble.items())]
         said += [f"{count} suppressed: {reason}" for reason, count in self.suppressed.most_common()]
         if self.in_doubt:

@@ -1,7 +1,7 @@
 """Advance journeys: discover which steps have some due, then run one statement per step (engine.md, 15)."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from journey_pipelines.engine.batch import Batch
@@ -9,37 +9,49 @@ from journey_pipelines.engine.bisect import DataError, attempt, halve
 from journey_pipelines.engine.statements import run, run_fixed
 from journey_pipelines.engine.take import absorb
 
-BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
 #: passes over one round's customers: one person's journeys that write the profile go one after the other; more is a loop that never waits
 _PASSES = 100_000
 
 
-def advance_due(batch: Batch, shards: list[int], low: datetime) -> int:
+def advance_due(batch: Batch, shards: list[int]) -> int:
     """Journeys of these shards that are due at `now`, up to the batch's size; returns how many were claimed."""
     if not shards:
         return 0
-    if batch.plans.emitting:
-        return _in_order(batch, shards, low)
-    claimed = 0
-    for row in run_fixed(batch.conn, "discover", {"now": batch.now, "low": low, "shards": shards}).all():
+    low = batch.water.due_from(shards)
+    claimed, first = _in_order(batch, shards, low) if batch.plans.emitting else _step_by_step(batch, shards, low)
+    batch.water.went(shards, first, batch.now)
+    if claimed and batch.plans.effects:
+        batch.water.told(batch.shards, first)
+    return claimed
+
+
+def _step_by_step(batch: Batch, shards: list[int], low: datetime) -> tuple[int, datetime | None]:
+    """How many were claimed, and since when the first was due."""
+    claimed, rows = 0, run_fixed(batch.conn, "discover", {"now": batch.now, "low": low, "shards": shards}).all()
+    for row in rows:
         left = batch.size - claimed
         if left <= 0:
             break
-        claimed += _scan(batch, row.step_uid, shards, left)
-    return claimed
+        claimed += _scan(batch, row.step_uid, shards, left, row.first)
+    return claimed, min((row.first for row in rows), default=None)
 
 
-def _in_order(batch: Batch, shards: list[int], low: datetime) -> int:
-    """Of each customer what is due up to a step that may tell something; once one did, that is looked at before what is due behind it."""
-    claimed = 0
+def _in_order(batch: Batch, shards: list[int], low: datetime) -> tuple[int, datetime | None]:
+    """As `_step_by_step`. Of each customer what is due up to a step that may tell something; once one did, that is looked at before what is
+    due behind it.
+    """
+    claimed, first = 0, None
     for _ in range(_PASSES):
         values = {"now": batch.now, "low": low, "shards": shards, "row_limit": batch.size - claimed, "emitting": batch.plans.emitting}
         before = batch.report.emitted
-        moved = sum(_chosen(batch, row.step_uid, row.ids) for row in run_fixed(batch.conn, "due_first", values).all())
+        rows = run_fixed(batch.conn, "due_first", values).all()
+        # what goes on is due again no earlier than it was: the first pass has the first of all
+        first = first or min((row.first for row in rows), default=None)
+        moved = sum(_chosen(batch, row.step_uid, row.ids) for row in rows)
         claimed += moved
         if not moved or claimed >= batch.size or batch.report.emitted > before:
             break
-    return claimed
+    return claimed, first
 
 
 def advance_round(batch: Batch, number: int, *, after: bool) -> None:
@@ -58,21 +70,21 @@ def advance_round(batch: Batch, number: int, *, after: bool) -> None:
     raise RuntimeError(f"journeys still move after {_PASSES:,} passes at one place in time")
 
 
-def _scan(batch: Batch, uid: int, shards: list[int], limit: int) -> int:
+def _scan(batch: Batch, uid: int, shards: list[int], limit: int, first: datetime) -> int:
     step = batch.plans.step(uid)
     if step is None:
         return 0
     if _is_stopped(batch, uid):
-        return _park(batch, [row.id for row in _due_ids(batch, uid, shards, limit)])
-    values = batch.values(shards=shards, row_limit=limit)
+        return _park(batch, [row.id for row in _due_ids(batch, uid, shards, limit, first)])
+    values = batch.values(shards=shards, row_limit=limit, due_from=first)
     counts, wrong = attempt(batch.conn, lambda: run(batch.conn, step.scan, values))
     if wrong is None:
         return _count(batch, counts)
-    return _chosen(batch, uid, [row.id for row in _due_ids(batch, uid, shards, limit)])
+    return _chosen(batch, uid, [row.id for row in _due_ids(batch, uid, shards, limit, first)])
 
 
-def _due_ids(batch: Batch, uid: int, shards: list[int], limit: int) -> Sequence[Any]:
-    values = {"step_uid": uid, "now": batch.now, "shards": shards, "row_limit": limit}
+def _due_ids(batch: Batch, uid: int, shards: list[int], limit: int, first: datetime) -> Sequence[Any]:
+    values = {"step_uid": uid, "now": batch.now, "shards": shards, "row_limit": limit, "due_from": first}
     return run_fixed(batch.conn, "due_ids", values).all()
 
 

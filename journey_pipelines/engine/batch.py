@@ -6,8 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from journey_pipelines.engine.low_water import LowWater
 from journey_pipelines.engine.plans import Plans
 from journey_pipelines.engine.reports import TickReport
+from journey_pipelines.store.patience import BEGINNING
 
 #: a customer makes at most this many rounds in a batch (engine.md, 2)
 ROUNDS_PER_CUSTOMER = 8
@@ -17,7 +19,8 @@ ROUNDS_PER_CUSTOMER = 8
 class Batch:
     """A transaction that holds `shards`, at engine time `now` (inclusive), with what it has done so far.
 
-    stopped: workflows that are held or paused: nobody in them advances. marks: where the ids of what this batch writes begin.
+    stopped: workflows that are held or paused: nobody in them advances. marks: where the ids of what this batch writes begin. water: where
+    its questions begin.
     """
 
     conn: sa.Connection
@@ -28,6 +31,7 @@ class Batch:
     report: TickReport
     stopped: frozenset[str] = frozenset()
     marks: dict[str, int] = field(default_factory=dict)
+    water: LowWater = field(default_factory=LowWater)
     #: dates, changes and segments at the instant of a schedule's tick come after it
     moments_until: datetime | None = None
     #: workflow -> bucket of time -> journeys entered, for the breaker
@@ -38,6 +42,7 @@ class Batch:
         return {
             "now": self.now,
             "shards": self.shards,
+            "due_from": BEGINNING,
             "row_limit": self.size,
             "salt": self.plans.salt,
             "default_zone": self.plans.default_zone,

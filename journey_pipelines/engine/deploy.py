@@ -4,13 +4,16 @@ A workflow whose content hash changed gets a new version; journeys stay on their
 is routed wholly before or wholly after it.
 """
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from journey_pipelines.compiler.candidates import trigger_events
 from journey_pipelines.compiler.identity import date_uid, interest_rows, step_rows
 from journey_pipelines.compiler.plan import statements
 from journey_pipelines.compiler.surroundings import Surroundings
@@ -20,6 +23,7 @@ from journey_pipelines.engine.deploy_segments import deploy_segments, named, req
 from journey_pipelines.engine.policies import surroundings
 from journey_pipelines.engine.resume import Resumption, after_deploy, standstill
 from journey_pipelines.engine.retire import Retired, retire
+from journey_pipelines.engine.watches import look_again
 from journey_pipelines.store.moment_tables import segments
 from journey_pipelines.store.tables import automation_workflows, customer_journeys, deployment, interests, workflow_steps
 from journey_pipelines.workflows.definition import Definition
@@ -72,7 +76,7 @@ def deploy(engine: sa.Engine, project: Project, now: datetime) -> DeployReport:
         segments_changed = deploy_segments(conn, project, now)
         for loaded in project.workflows:
             report.changes.append(_deploy_workflow(conn, loaded.definition, now))
-        report.changes += _archive_missing(conn, {loaded.workflow.id for loaded in project.workflows})
+        report.changes += _archive_missing(conn, {loaded.workflow.id for loaded in project.workflows}, now)
         names = named(project, _stored(conn))
         documents = {
             "policies": project.policies.model_dump(mode="json"),
@@ -106,9 +110,23 @@ def _try_new(engine: sa.Engine, project: Project) -> None:
         known = dict(conn.execute(sa.select(w.id, w.content_hash).where(w.is_current)).tuples().all())
     new = [loaded.definition for loaded in project.workflows if known.get(loaded.workflow.id) != loaded.definition.content_hash()]
     around = surroundings(project) if new else Surroundings()
-    for definition in new:
-        for _ in statements(definition, 1, around):
-            pass
+    with _rarely_collected():
+        for definition in new:
+            for _ in statements(definition, 1, around):
+                pass
+
+
+@contextmanager
+def _rarely_collected() -> Iterator[None]:
+    """A statement is some 10,000 objects that are needed until it is compiled: looking for garbage after each 700 is an eighth of the time.
+    Not at all would leave 6 MB of it a workflow.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(max(10_000, before[0]), *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _stored(conn: sa.Connection) -> list[Definition]:
@@ -132,7 +150,7 @@ def _deploy_workflow(conn: sa.Connection, definition: Definition, now: datetime)
         if all(current[name] == value for name, value in shown.items()):
             return WorkflowChange(workflow.id, "unchanged", version, shown["status"])
         conn.execute(sa.update(w).where(w.c.id == workflow.id, w.c.version == version).values(**shown))
-        _write_interests(conn, workflow.id)
+        _write_interests(conn, workflow.id, now)
         _build(conn, definition, current, shown["status"], now)
         return WorkflowChange(workflow.id, "status", version, shown["status"])
     version = 1 + int(conn.execute(sa.select(sa.func.coalesce(sa.func.max(w.c.version), 0)).where(w.c.id == workflow.id)).scalar_one())
@@ -151,7 +169,7 @@ def _deploy_workflow(conn: sa.Connection, definition: Definition, now: datetime)
         )
     )
     conn.execute(sa.insert(workflow_steps), step_rows(definition, version))
-    _write_interests(conn, workflow.id)
+    _write_interests(conn, workflow.id, now)
     _build(conn, definition, current, shown["status"], now)
     return WorkflowChange(workflow.id, "new version" if version > 1 else "new", version, shown["status"])
 
@@ -199,25 +217,37 @@ def _waits_for_its_table(conn: sa.Connection, segment_id: str) -> bool:
     return conn.scalar(unseen) is not None
 
 
-def _write_interests(conn: sa.Connection, workflow_id: str) -> None:
+def _write_interests(conn: sa.Connection, workflow_id: str, now: datetime) -> None:
     """Old versions keep their waits, goals and exits for those who are on them; only the current one has entries."""
     w = automation_workflows
+    before = conn.execute(sa.select(interests).where(interests.c.workflow_id == workflow_id)).all()
     merged: dict[tuple[str, str, int], dict[str, Any]] = {}
     uids: dict[int, dict[str, int]] = {}
     for step in conn.execute(sa.select(workflow_steps).where(workflow_steps.c.workflow_id == workflow_id)):
         uids.setdefault(step.version, {})[step.step_key] = step.step_uid
-    for row in conn.execute(sa.select(w).where(w.c.id == workflow_id).order_by(w.c.version)).mappings():
-        definition = Definition.model_validate(row["definition"])
-        enters = row["is_current"] and row["status"] == "active"
-        for interest in interest_rows(definition, uids[row["version"]], current=enters):
+    versions = [
+        (row.version, Definition.model_validate(row.definition), row.is_current and row.status == "active")
+        for row in conn.execute(sa.select(w).where(w.c.id == workflow_id).order_by(w.c.version))
+    ]
+    entering = {
+        name for _, d, enters in versions if enters for name in trigger_events(d.workflow, [t for t in d.workflow.triggers if t.active])
+    }
+    for version, definition, enters in versions:
+        for interest in interest_rows(definition, uids[version], current=enters, entering=entering):
             key = (interest["event_type"], interest["kind"], interest["statement_uid"])
-            merged.setdefault(key, {**interest, "versions": []})["versions"].append(row["version"])
+            merged.setdefault(key, {**interest, "versions": []})["versions"].append(version)
     conn.execute(sa.delete(interests).where(interests.c.workflow_id == workflow_id))
     if merged:
         conn.execute(sa.insert(interests), list(merged.values()))
+    # another release may name the rules of a version otherwise: what waits for them waits under the new name
+    there = {version for row in before for version in row.versions}
+    known = {row.statement_uid for row in before if row.kind == "watch"}
+    renamed = {i["statement_uid"] for i in merged.values() if i["kind"] == "watch" and there.intersection(i["versions"])} - known
+    if renamed:
+        look_again(conn, now, uids=sorted(renamed))
 
 
-def _archive_missing(conn: sa.Connection, present: set[str]) -> list[WorkflowChange]:
+def _archive_missing(conn: sa.Connection, present: set[str], now: datetime) -> list[WorkflowChange]:
     """A workflow that left the folder takes nobody in any more; those in it go on."""
     w = automation_workflows
     gone = conn.execute(
@@ -227,7 +257,7 @@ def _archive_missing(conn: sa.Connection, present: set[str]) -> list[WorkflowCha
         .returning(w.c.id, w.c.version)
     ).all()
     for row in gone:
-        _write_interests(conn, row.id)
+        _write_interests(conn, row.id, now)
     return [WorkflowChange(row.id, "archived", row.version, "archived") for row in gone]
 
 

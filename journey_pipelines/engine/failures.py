@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from journey_pipelines.engine import session
 from journey_pipelines.engine.operator import OperationRefused, deployed_workflow
 from journey_pipelines.engine.statements import run_fixed
+from journey_pipelines.engine.watches import look_again
 from journey_pipelines.store.hashes import shard_of
 from journey_pipelines.store.tables import customer_journeys
 
@@ -106,6 +107,7 @@ def _retry(conn: sa.Connection, ids: list[int], by: str, now: datetime, total: R
             total.refused[row.id] = reason
     if good:
         total.retried += run_fixed(conn, "operations/retry", {"ids": good, "by": by[:128], "now": now}).scalar_one()
+        look_again(conn, now, ids=good)
 
 
 def _refusal(row: sa.Row) -> str | None:

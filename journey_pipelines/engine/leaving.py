@@ -9,8 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from journey_pipelines.compiler.identity import exit_uid
-from journey_pipelines.compiler.rule_rows import is_condition
+from journey_pipelines.compiler.rule_uids import exit_uid, is_condition
 from journey_pipelines.compiler.scopes import journey_scope
 from journey_pipelines.compiler.statement import LAST_SEQ
 from journey_pipelines.engine.policies import stored_policies

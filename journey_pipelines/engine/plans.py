@@ -11,12 +11,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from journey_pipelines.compiler.actions import written_keys
 from journey_pipelines.compiler.dates import follow_statement, plan_statement
 from journey_pipelines.compiler.entry import EntryStatements, entry_statements
 from journey_pipelines.compiler.identity import date_uid
 from journey_pipelines.compiler.named import EVERY, in_order
 from journey_pipelines.compiler.people import round_people, shard_people
 from journey_pipelines.compiler.relevance import relevance_of
+from journey_pipelines.compiler.rule_uids import stepwise
+from journey_pipelines.compiler.rule_watch import watch_statement
 from journey_pipelines.compiler.rules import RuleStatements, exit_statements, goal_statements
 from journey_pipelines.compiler.schedules import existing_statement, tick_statement
 from journey_pipelines.compiler.segments import build_statement, round_statement
@@ -87,12 +90,12 @@ class Plans:
     def effects(self) -> bool:
         """Whether anything deployed can tell the rest of the engine something: then order within a customer matters to the step."""
         kinds = {kind for kind, _ in self.interested}
-        return bool(self.named or self.named_segments or self.watched or kinds & {"segment", "date", "follow"})
+        return bool(self.named or self.named_segments or self.watched or kinds & {"segment", "date", "follow", "watch"})
 
     @cached_property
     def has_moments(self) -> bool:
         """Whether conditions or dates write down when they are to be looked at."""
-        return any(kind in ("segment", "date") for kind, _ in self.interested)
+        return any(kind in ("segment", "date", "watch") for kind, _ in self.interested)
 
     @cached_property
     def emitting(self) -> list[int]:
@@ -100,7 +103,17 @@ class Plans:
         everybody = "journey.ended" in self.named
         return sorted(uid for uid, place in self.places.items() if not place.arriving and (everybody or self._tells(place)))
 
+    @cached_property
+    def _stepwise(self) -> set[tuple[str, int]]:
+        """(workflow, version) whose arrivals at steps are looked at (`rule_watch`)."""
+        watched = {
+            (row[1], version) for (kind, _), rows in self.interested.items() if kind == "watch" for row in rows for version in row[2]
+        }
+        return {one for one in watched if stepwise(self.definition(*one))}
+
     def _tells(self, place: _Place) -> bool:
+        if (place.workflow_id, place.version) in self._stepwise:
+            return True
         steps = self.documents[place.workflow_id, place.version]["workflow"]["steps"]
         return any(self._is_effect(action) for step in steps if step["id"] == place.step_key for action in step["do"])
 
@@ -110,8 +123,7 @@ class Plans:
             case "emit_event" | "start_workflow" | "exit_workflow":
                 return True
             case "update_profile":
-                written = {*(params.get("set") or {}), *(params.get("unset") or []), *(params.get("increment") or {})}
-                return not written.isdisjoint(self.watched)
+                return not written_keys(params).isdisjoint(self.watched)
             case "add_to_segment" | "remove_from_segment":
                 return params["segment"] in self.named_segments or EVERY in self.named_segments
         return False
@@ -231,17 +243,22 @@ class Plans:
         return [uid for uid, _, _ in self.interested.get(("wake", event_type), [])]
 
     def rules(self, kind: str, event_type: str) -> list[tuple[int, RuleStatements, list[int]]]:
-        """Goal or exit statements for an event type, with the versions they are for."""
+        """kind goal, exit or watch: the statements for a word (see `compiler.relevance`), with the versions they are for."""
         found = []
         for uid, workflow_id, versions in self.interested.get((kind, event_type), []):
             if (kind, uid) not in self._compiled:
                 definition = self.definition(workflow_id, versions[-1])
-                compile_rule = goal_statements if kind == "goal" else exit_statements
-                self._compiled[kind, uid] = compile_rule(definition, self.around)
+                self._compiled[kind, uid] = self._compile_rules(kind, uid, definition)
             statements: RuleStatements | None = self._compiled[kind, uid]
             if statements is not None:
                 found.append((uid, statements, versions))
         return found
+
+    def _compile_rules(self, kind: str, uid: int, definition: Definition) -> RuleStatements | None:
+        if kind != "watch":
+            return (goal_statements if kind == "goal" else exit_statements)(definition, self.around)
+        words = {word for (of, word), rows in self.interested.items() if of == kind and any(row[0] == uid for row in rows)}
+        return RuleStatements(frozenset(words), (watch_statement(definition, sorted(words), self.around),))
 
     def entries(self, event_type: str) -> list[tuple[str, EntryStatements]]:
         """The current versions that an event of this type may enter, by workflow id."""

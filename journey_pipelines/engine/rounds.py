@@ -1,7 +1,7 @@
 """Route, second half: round n is everybody's n-th moment, worked set-based (engine.md, 2).
 
 Timers before it, then the event itself: profile patch and moves of segments, (1) goal, (2) exit, (3) wake and advance the woken, (4) enter;
-then what the customer's change means: members of segments, plans of dates.
+then what the customer's change means: when time alone may bring about a goal or an exit, members of segments, plans of dates.
 """
 
 from collections.abc import Iterable
@@ -79,23 +79,29 @@ def _work_round(batch: Batch, number: int, facts: _Facts) -> bool:
     if _watch(batch, "follow", words, number):
         # a date that has gone by goes on before what else the row may do
         advance_round(batch, number, after=True)
-    for kind in ("goal", "exit"):
-        rules = {uid: (rule, versions) for word in words for uid, rule, versions in plans.rules(kind, word)}
-        for uid in sorted(rules):
-            rule, versions = rules[uid]
-            for rule_statement in rule.statements:
-                _run(batch, rule_statement, number, versions=versions)
+    _rules(batch, "goal", words, number)
+    _rules(batch, "exit", words, number)
     if _wake(batch, number, words):
         advance_round(batch, number, after=True)
     entries = {workflow_id: entry for word in words for workflow_id, entry in plans.entries(word)}
     for workflow_id in sorted(entries):
         _enter(batch, workflow_id, entries[workflow_id], number)
+    _rules(batch, "watch", words, number)
     _watch(batch, "segment", words, number)
     _watch(batch, "date", words, number)
     # a condition's or a date's own time, written a moment ago, may have come already: then it has a place among the rounds to come
     if plans.effects and (report.emitted > before or plans.has_moments):
         changed |= absorb(batch, number + 1)
     return changed
+
+
+def _rules(batch: Batch, kind: str, words: list[str], number: int) -> None:
+    """kind goal, exit, or watch: when time alone may next bring one of them about."""
+    rules = {uid: (rule, versions) for word in words for uid, rule, versions in batch.plans.rules(kind, word)}
+    for uid in sorted(rules):
+        rule, versions = rules[uid]
+        for statement in rule.statements:
+            _run(batch, statement, number, versions=versions)
 
 
 def _enter(batch: Batch, workflow_id: str, entry: EntryStatements, number: int) -> None:

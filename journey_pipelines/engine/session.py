@@ -29,6 +29,14 @@ def lock_shards(conn: sa.Connection, wanted: Sequence[int]) -> list[int]:
 def wait_for_shards(conn: sa.Connection, wanted: Sequence[int]) -> None:
     """The same for an operator's command, which waits for the batches that hold them (two seconds at most) instead of going without."""
     conn.exec_driver_sql(_SHARDS.removesuffix(" SKIP LOCKED"), {"shards": list(wanted)})
+    take_turn(conn)
+
+
+def take_turn(conn: sa.Connection) -> int:
+    """The number of this transaction among all that held shards. To be asked when they are locked: whoever held one of them since the last
+    time this worker did has a number in between (see `low_water`).
+    """
+    return int(conn.exec_driver_sql("SELECT nextval('journeys.engine_turns')").scalar_one())
 
 
 def hold_deployment(conn: sa.Connection) -> None:
@@ -39,6 +47,7 @@ def hold_deployment(conn: sa.Connection) -> None:
 def take_deployment(conn: sa.Connection) -> None:
     """Wait for running batches to end, and keep new ones waiting: for deploy."""
     conn.exec_driver_sql("SELECT pg_advisory_xact_lock(%(key)s::bigint)", {"key": DEPLOY_LOCK})
+    take_turn(conn)
 
 
 def batch_table(conn: sa.Connection) -> None:

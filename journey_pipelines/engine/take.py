@@ -17,6 +17,7 @@ def take(batch: Batch, moments_until: datetime) -> int:
     counts, wrong = attempt(batch.conn, lambda: _take(batch, batch.shards, per_shard))
     if wrong is not None:
         return sum(_take_around(batch, shard, per_shard) for shard in batch.shards)
+    _mark(batch, batch.shards, counts)
     return _count(batch, counts)
 
 
@@ -35,6 +36,8 @@ def absorb(batch: Batch, number: int) -> bool:
     if wrong is None:
         done(counts)
     else:
+        # what cannot be taken now may lie below the marks
+        batch.water.forget()
         customers = [row.customer_id for row in batch.conn.exec_driver_sql("SELECT customer_id FROM batch_customers ORDER BY 1")]
 
         def part(some: Sequence[str]) -> dict[str, Any]:
@@ -50,7 +53,8 @@ def absorb(batch: Batch, number: int) -> bool:
 def _take(batch: Batch, shards: list[int], per_shard: int, *, absorbing: bool = False, only: Sequence[str] | None = None) -> dict[str, Any]:
     if batch.plans.effects and not batch.marks:
         batch.marks = dict(run_fixed(batch.conn, "marks", {}).mappings().one())
-    values = {"now": batch.now, "shards": shards, "per_shard": per_shard, "per_customer": ROUNDS_PER_CUSTOMER, "absorb": absorbing}
+    values = {"now": batch.now, "per_shard": per_shard, "per_customer": ROUNDS_PER_CUSTOMER, "absorb": absorbing}
+    values |= batch.water.values(shards)
     values["moments_until"] = batch.moments_until or batch.now
     marks = batch.marks or dict.fromkeys(("inbox_mark", "change_mark", "moment_mark"), 0)
     return dict(
@@ -58,6 +62,14 @@ def _take(batch: Batch, shards: list[int], per_shard: int, *, absorbing: bool = 
         .mappings()
         .one()
     )
+
+
+def _mark(batch: Batch, shards: list[int], counts: dict[str, Any]) -> None:
+    """Below what was taken nothing is left; journeys that this batch's rows bring are due at their times at the earliest."""
+    places = zip(counts["end_ats"] or (), counts["end_places"] or (), strict=True)
+    batch.water.took(shards, dict(zip(counts["end_shards"] or (), places, strict=True)), batch.moments_until or batch.now)
+    if counts["came"] is not None:
+        batch.water.came(shards, counts["came"])
 
 
 def _count(batch: Batch, counts: dict[str, Any]) -> int:
@@ -78,6 +90,7 @@ def _take_around(batch: Batch, shard: int, per_shard: int) -> int:
         oldest = _oldest(batch, shard)
         counts, wrong = attempt(batch.conn, partial(_take, batch, [shard], per_shard))
         if wrong is None:
+            _mark(batch, [shard], counts)
             return _count(batch, counts)
         # an app may have committed an older row meanwhile: only what was the oldest before and after is what failed
         if per_shard == 1 and oldest == _oldest(batch, shard):

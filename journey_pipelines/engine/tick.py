@@ -13,6 +13,7 @@ from journey_pipelines.engine.batch import ROUNDS_PER_CUSTOMER, Batch
 from journey_pipelines.engine.builds import run_builds
 from journey_pipelines.engine.completed import complete
 from journey_pipelines.engine.holds import stopped
+from journey_pipelines.engine.low_water import LowWater
 from journey_pipelines.engine.plans import Plans, generation, load_plans
 from journey_pipelines.engine.reports import TickReport
 from journey_pipelines.engine.resume import let_go
@@ -29,7 +30,7 @@ _INSTANT = timedelta(microseconds=1)
 
 
 class Worker:
-    """A connection that runs batches: it keeps the compiled plans, and the low-water mark of what was due."""
+    """A connection that runs batches: it keeps the compiled plans, and the low-water marks of its shards."""
 
     def __init__(self, engine: sa.Engine, *, shards: Sequence[int] = ALL_SHARDS, batch_size: int = 10_000) -> None:
         self._engine = engine
@@ -40,11 +41,15 @@ class Worker:
         many = max(1, batch_size // ROUNDS_PER_CUSTOMER)
         self._turns = deque(self._shards[start : start + many] for start in range(0, len(self._shards), many))
         self._plans: Plans | None = None
-        self._low = advance.BEGINNING
+        self._water = LowWater()
+        #: shards of which a look below the marks has found nothing, and nothing has moved since
+        self._quiet: set[int] = set()
 
     def tick(self, now: datetime, *, exclusive: bool = False) -> TickReport:
         """Batches until one makes no progress. `exclusive`: events and timers strictly before `now` (replay's watermark)."""
         total = TickReport()
+        self._water.forget()
+        self._quiet.clear()
         while True:
             report = self.batch(now, exclusive=exclusive)
             total.add(report)
@@ -56,17 +61,27 @@ class Worker:
         until = now - _INSTANT if exclusive else now
         report = TickReport()
         for _ in range(len(self._turns)):
-            report = self._transaction(self._turns[0], until, replaying=exclusive)
+            shards = self._turns[0]
+            report = self._transaction(shards, until, replaying=exclusive)
+            if not report.progress and not self._water.complete and not self._quiet.issuperset(shards):
+                # nothing above the marks, and below them was not looked at: that there is nothing is said once that was done
+                report = self._transaction(shards, until, replaying=exclusive, insist=True)
             self._turns.rotate(-1)
             if report.progress:
+                self._quiet.clear()
                 break
+            self._quiet.update(shards)
         return report
 
-    def _transaction(self, shards: list[int], now: datetime, *, replaying: bool) -> TickReport:
+    def _transaction(self, shards: list[int], now: datetime, *, replaying: bool, insist: bool = False) -> TickReport:
         """A deadlock, a serialization failure or a lost connection runs it again, up to five times."""
         for attempt in range(1, _TRIES + 1):
+            # a copy: nothing of a transaction that fails is remembered
+            water, self._water = self._water.copy(), LowWater()
             try:
-                return self._batch(shards, now, replaying=replaying)
+                report = self._batch(shards, now, water, replaying=replaying, insist=insist)
+                self._water = water
+                return report
             except DBAPIError as error:
                 again = error.connection_invalidated or getattr(error.orig, "sqlstate", None) in _AGAIN
                 if attempt == _TRIES or not again:
@@ -74,7 +89,7 @@ class Worker:
                 time.sleep(0.2 * attempt)
         raise AssertionError("unreachable")
 
-    def _batch(self, wanted: list[int], now: datetime, *, replaying: bool) -> TickReport:
+    def _batch(self, wanted: list[int], now: datetime, water: LowWater, *, replaying: bool, insist: bool) -> TickReport:
         report = TickReport()
         with self._engine.connect() as conn:
             session.batch_table(conn)
@@ -82,14 +97,17 @@ class Worker:
                 shards = session.lock_shards(conn, wanted)
                 if not shards:
                     return report
+                turn = session.take_turn(conn)
                 session.hold_deployment(conn)
                 if self._plans is None or self._plans.generation != generation(conn):
                     self._plans = load_plans(conn)
-                batch = Batch(conn, self._plans, now, shards, self._size, report, stopped(conn))
+                    water.forget()
+                water.begin(conn, shards, now, turn, insist=insist)
+                batch = Batch(conn, self._plans, now, shards, self._size, report, stopped(conn), water=water)
                 report.released += let_go(conn, shards, now, self._size)
-                if report.released:
-                    self._low = advance.BEGINNING
                 run_builds(batch)
+                if report.released or report.built:
+                    water.forget()
                 if report.built:
                     # nothing is taken before everybody's state at the deploy is known
                     report.batches = 1
@@ -98,32 +116,33 @@ class Worker:
                 boundary = next_boundary(batch, late=not replaying)
                 if boundary is not None:
                     batch.now = boundary.at
-                idle = self._move(batch, before_tick=boundary is not None)
+                self._move(batch, before_tick=boundary is not None)
                 if boundary is not None and not report.progress:
                     # everything up to the tick has happened, and the timers before it
                     plan(batch, boundary)
+                    water.told(shards, boundary.at)
                 if not report.progress and batch.plans.closing:
                     complete(conn, batch.plans.closing, batch.now)
-            # nothing due up to now: the next question starts here, an hour back for what comes late
-            quiet = idle and boundary is None and len(shards) == len(self._shards)
-            self._low = now - timedelta(hours=1) if quiet else advance.BEGINNING
         if report.progress:
             report.batches = 1
         return report
 
-    def _move(self, batch: Batch, *, before_tick: bool) -> bool:
-        """Queues, rounds, timers; whether nothing was due and no shard has rows left."""
+    @staticmethod
+    def _move(batch: Batch, *, before_tick: bool) -> None:
+        """Queues, rounds, timers."""
         moments_until = batch.now - _INSTANT if before_tick else batch.now
         if take(batch, moments_until):
+            emitted = batch.report.emitted
             rounds.work_rounds(batch)
+            if batch.report.emitted > emitted:
+                # what a customer's rows that are left behind come before stays in the queue, from their time on
+                batch.water.told(batch.shards)
         left: set[int] = set()
         if batch.report.rows_in or batch.report.segment_moves:
-            values = {"shards": batch.shards, "now": batch.now, "moments_until": moments_until}
+            values = {**batch.water.values(batch.shards), "now": batch.now, "moments_until": moments_until}
             left = {row.shard for row in run_fixed(batch.conn, "shards_left", values)}
-            self._low = advance.BEGINNING
         batch.now = moments_until
-        claimed = advance.advance_due(batch, [shard for shard in batch.shards if shard not in left], self._low)
-        return not claimed and not left
+        advance.advance_due(batch, [shard for shard in batch.shards if shard not in left])
 
 
 def tick(

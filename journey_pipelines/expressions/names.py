@@ -96,7 +96,9 @@ BUILT_IN_EVENTS = frozenset({
 # What tells of steps.<id>, of in_workflow(), and the payload's keys that steps.<id> has.
 STEP_EVENTS = ("webhook.answered", "task.done")
 WORKFLOW_EVENTS = ("journey.entered", "journey.ended")
-STEP_RESULTS = ("status", "response", "outcome", "note", "task_id", "action", "channel", "workflow", "step", "message_key")
+STEP_RESULTS = (
+    "status", "response", "outcome", "note", "task_id", "action", "channel", "workflow", "step", "message_key", "visit", "created_at",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

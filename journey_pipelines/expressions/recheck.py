@@ -35,7 +35,7 @@ def _instants(found: Timing, compiler: Compiler) -> list[Sql]:
     instants = [instant for crossing in found.crossings for instant in _crossed(crossing, compiler)]
     for look in found.looks:
         instants += _looked(look, compiler)
-    if found.hourly:
+    if found.polled:
         instants.append(_next_quarter(compiler.scope.now))
     return instants
 

@@ -2,7 +2,7 @@
 
 Three forms say when, and may stand anywhere in an expression, since its value stays as it is between such instants: a comparison of `now`
 with a time, a comparison of days_since() or days_until() with a number written out, and a look into history. Whatever else counts from
-`now` has no next instant that could be worked out, or too many of them (local_hour()): `hourly`, the quarter-hour pass.
+`now` has no next instant that could be worked out, or too many of them (local_hour()): `polled`, every quarter of an hour.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ class Look:
 
 @dataclass
 class Timing:
-    """All that time changes in one expression. `hourly`: also something whose instants cannot be worked out."""
+    """All that time changes in one expression. `polled`: also something whose instants cannot be worked out."""
 
     crossings: list[Crossing] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
-    hourly: bool = False
+    polled: bool = False
 
     @property
     def timed(self) -> bool:
-        return bool(self.crossings or self.looks or self.hourly)
+        return bool(self.crossings or self.looks or self.polled)
 
 
 def timing(tree: nodes.Node) -> Timing:
@@ -75,9 +75,9 @@ def _walk(node: nodes.Node, found: Timing) -> None:
             _looked(node, found)
             return
         case nodes.Call(node=nodes.Name(name=name)) if name in _CLOCK:
-            found.hourly = True
+            found.polled = True
         case nodes.Name(name="now"):
-            found.hourly = True
+            found.polled = True
     for part in node.iter_child_nodes():
         _walk(part, found)
 
@@ -110,7 +110,7 @@ def _looked(call: nodes.Call, found: Timing) -> None:
                 inner = timing(parse_expression(text))
             case _:
                 _walk(keyword.value, found)
-    found.hourly |= inner.hourly
+    found.polled |= inner.polled
     if within is not None or inner.crossings:
         found.looks.append(Look(call, within, inner))
 

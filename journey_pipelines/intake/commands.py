@@ -192,11 +192,9 @@ def replay(
                 on_tick=on_tick,
             )
     _show_replay(report)
-    url = engine.url.render_as_string(hide_password=True)
-    out.print(
-        f"look at it with [bold]DATABASE_URL='{escape(url)}' journeys status[/bold] or person ID",
-        f"drop it with DROP DATABASE {escape(name)}",
-    )
+    url = engine.url.set(drivername="postgresql").render_as_string(hide_password=True)
+    out.print(f"look at it: [bold]DATABASE_URL='{escape(url)}' journeys status[/bold], or person ID")
+    out.print(f"drop it: journeys db psql -c 'DROP DATABASE {escape(name)}'")
 
 
 def _read_options(

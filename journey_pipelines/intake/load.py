@@ -13,6 +13,7 @@ import psycopg
 import sqlalchemy as sa
 
 from journey_pipelines.engine.deploy_segments import request_all
+from journey_pipelines.engine.watches import look_again
 from journey_pipelines.intake import load_statements as sql
 from journey_pipelines.intake.mapping import Event
 from journey_pipelines.intake.readers import Row
@@ -103,8 +104,9 @@ class Loader:
             kept = self._conn.execute(sql.INTO_HISTORY).scalar_one()
             for n in range(1, (self._conn.execute(sql.PATCH_ROUNDS).scalar_one() or 0) + 1):
                 self._conn.execute(sql.APPLY_PATCHES, {"round": n})
-            # segments and dates of customers whose history has changed behind the engine's back
+            # segments, dates and rules of customers whose history has changed behind the engine's back
             request_all(self._conn, now)
+            look_again(self._conn, now, customers=sorted({line.event.customer_id for line in lines if line.history}))
         if history < len(lines):
             queued = self._conn.execute(sql.INTO_INBOX).rowcount
         return Loaded(queued, kept, len(lines) - queued - kept)

@@ -166,6 +166,7 @@ def _into_history() -> sa.Select[int]:
         sa.select(
             r.customer_id,
             r.type,
+            sa.func.journeys.shard_of(r.customer_id),
             sa.func.min(r.effective_at),
             sa.func.max(r.effective_at),
             sa.func.max(r.seq),
@@ -174,7 +175,8 @@ def _into_history() -> sa.Select[int]:
         .group_by(r.customer_id, r.type)
         .order_by(r.customer_id, r.type)
     )
-    stats = pg.insert(customer_event_stats).from_select(["customer_id", "type", "first_at", "last_at", "last_seq", "n"], totals)
+    names = ["customer_id", "type", "shard", "first_at", "last_at", "last_seq", "n"]
+    stats = pg.insert(customer_event_stats).from_select(names, totals)
     old, add = customer_event_stats.c, stats.excluded
     counted = stats.on_conflict_do_update(
         index_elements=["customer_id", "type"],

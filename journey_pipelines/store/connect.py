@@ -95,6 +95,11 @@ def configured_url() -> str:
     return server.url(configured.data)
 
 
+def libpq_url(text: str) -> str:
+    """The address as psql, pg_dump and other drivers take it, password included."""
+    return database_url(text).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
 def ensure_database(url: str | sa.URL, name: str) -> str:
     """Create the database `name` on the server of `url` if it is not there; returns its URL, password included."""
     address = database_url(url) if isinstance(url, str) else url

@@ -102,11 +102,9 @@ def copied(url: str | sa.URL, *, on_table: Callable[[str], None] | None = None) 
 
 
 def _check_revision(conn: sa.Connection, engine: sa.Engine) -> None:
-    at, needed = migrations.current(conn), migrations.newest()
-    if at != needed:
-        raise MigrationError(
-            f"database {engine.url.database!r} is at revision {at or 'none'}, this program needs {needed}; run `journeys db migrate` first"
-        )
+    said = migrations.behind(conn)
+    if said is not None:
+        raise MigrationError(said)
 
 
 def _from_template(engine: sa.Engine, name: str) -> bool:

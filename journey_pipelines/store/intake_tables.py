@@ -140,6 +140,7 @@ customer_event_stats = Table(
     metadata,
     Column("customer_id", Text, primary_key=True),
     Column("type", Text, primary_key=True),
+    Column("shard", SmallInteger, nullable=False),
     Column("first_at", TIMESTAMPTZ, nullable=False),
     Column("last_at", TIMESTAMPTZ, nullable=False),
     Column("last_seq", BigInteger, nullable=False),

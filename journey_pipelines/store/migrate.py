@@ -17,10 +17,15 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 
+from journey_pipelines.store.connect import make_engine
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 VERSION_TABLE = "schema_version"
 # "journeys" in ASCII: any constant does, as long as it is ours
 _LOCK = 0x6A6F75726E657973
+_ABSENT = (
+    psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction,
+)  # fmt: skip
 
 
 class MigrationError(RuntimeError):
@@ -71,6 +76,24 @@ def newest() -> str:
     head = ScriptDirectory(str(MIGRATIONS.parent), version_locations=[str(MIGRATIONS)]).get_current_head()
     assert head is not None
     return head
+
+
+def behind(conn: sa.Connection) -> str | None:
+    """What to do about a database that is not at the newest revision, in a sentence; None for one that is."""
+    at, needed = current(conn), newest()
+    if at == needed:
+        return None
+    return f"{_name(conn.engine)} is at revision {at or 'none'}, this program needs {needed}; run `journeys db migrate` first"
+
+
+def not_migrated(error: BaseException) -> str | None:
+    """The same, where an error says that a table, a column or a function of ours is not there, in the configured database."""
+    cause = getattr(error, "orig", error)
+    if not isinstance(cause, _ABSENT):
+        return None
+    engine = make_engine(poolclass=sa.NullPool)
+    with engine.connect() as conn:
+        return behind(conn)
 
 
 def run_file(name: str) -> sa.Connection:

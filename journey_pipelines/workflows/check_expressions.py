@@ -88,13 +88,20 @@ def event_type_problem(name: str, catalogue: Catalogue) -> str | None:
     return None
 
 
-def warn_of_hourly(node: Text, text: str, label: str, problems: Problems) -> None:
-    """A condition that time alone can change at no time that can be computed has to be asked again and again."""
-    if dependencies(text).hourly:
+def warn_of_cost(node: Text, text: str, label: str, problems: Problems) -> None:
+    """A condition that is asked often: time alone changes it at no instant that can be computed, or each write of a profile does."""
+    found = dependencies(text)
+    if found.polled:
         problems.warn(
             node.at,
-            f"{label}: can change by time alone, at instants that cannot be computed: it is asked again and again for everybody, which "
-            "costs time; where you can, write it as days_since(TIME) > NUMBER",
+            f"{label}: can change by time alone, at instants that cannot be computed: it is asked every quarter of an hour for everybody, "
+            "which costs time; where you can, write it as days_since(TIME) > NUMBER",
+        )
+    if "updated_at" in found.customer_keys:
+        problems.warn(
+            node.at,
+            f"{label}: customer.updated_at changes with every write of a profile, whatever it writes: it is asked each time, which costs "
+            "time; where you can, ask for the attribute or the event that you mean",
         )
 
 

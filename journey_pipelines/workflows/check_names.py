@@ -14,7 +14,7 @@ from journey_pipelines.workflows.check_expressions import (
     check_expression,
     check_found,
     event_type_problem,
-    warn_of_hourly,
+    warn_of_cost,
 )
 from journey_pipelines.workflows.events import BUILT_IN_EVENTS, ENVELOPE, RESERVED_PREFIXES
 from journey_pipelines.workflows.known import Known
@@ -90,7 +90,7 @@ class NameChecks:
         if expression.role in ("anchor", "due"):
             self._date(expression)
         if expression.key in ("condition", "when") and expression.role in ("condition", "state") and not found.errors:
-            warn_of_hourly(node, text, label, self.problems)
+            warn_of_cost(node, text, label, self.problems)
 
     def _date(self, expression: Expression) -> None:
         """`date: customer.NAME` of a kind that no date can be read from."""
@@ -163,7 +163,7 @@ class NameChecks:
                 self.attributes.add(name)
             elif declared and name not in columns:
                 near = did_you_mean(name, [*declared, *columns])
-                self.problems.error(at, f"update_profile: catalogue.yaml declares no attribute '{name}'.{near}")
+                self.problems.error(at, f"update_profile: catalogue.yaml declares no attribute '{name}'.{near or ' Declare it there.'}")
             kind = "number" if columns.get(name) == "num" else declared.get(name, "number" if name not in columns else "text")
             if key == "increment" and kind != "number":
                 self.problems.error(at, f"update_profile: increment expected an attribute that is a number; '{name}' is {kind}")

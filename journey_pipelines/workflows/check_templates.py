@@ -19,6 +19,10 @@ CONTEXT = ("customer", "event", "arrived", "journey", "brand", "message", "curre
 _JINJA = frozenset({"loop", "caller", "self", "super"})
 _MESSAGE_FIELDS = ("message_key", "step", "action", "channel", "workflow", "category", "topic", "planned_at")
 _MAX_BYTES = 200_000
+_BESIDES = (
+    "It is for conditions and for the texts of tasks, events and profiles: let a step before write it down with update_profile. The text "
+    "of a message can use"
+)
 
 
 @dataclass
@@ -126,7 +130,16 @@ class TemplateChecks:
             near = near or did_you_mean(name, sorted(provided - _JINJA))
             if name == "unsubscribe_url":
                 near = " Give policies.yaml a brand.unsubscribe_url"
+            elif name == "steps" or name in language.FUNCTIONS:
+                near = f" {_BESIDES} {one_of(sorted(set(CONTEXT) - {'now'}))}"
             self.problems.error(at(names.free[name]), f"{label}nothing provides '{name}'.{near}")
+        for use in names.written:
+            if use.object == "customer" and self._is_time(use.key) and "webhook_call" not in label:
+                self.problems.warn(
+                    at(use.line),
+                    f"{label}customer.{use.key} is a time and is written as 2026-03-01T00:00:00Z: write "
+                    f"{{{{ customer.{use.key} | date('%d.%m.%Y') }}}}",
+                )
         for use in names.uses:
             match use.object:
                 case "customer":
@@ -137,6 +150,10 @@ class TemplateChecks:
                     self._known("journey", use.key, language.JOURNEY_FIELDS, at(use.line), label)
                 case "message":
                     self._known("message", use.key, _MESSAGE_FIELDS, at(use.line), label)
+
+    def _is_time(self, key: str) -> bool:
+        kind = self.catalogue.attributes.get(key)
+        return language.CUSTOMER_COLUMNS.get(key) == "ts" or (kind is not None and language.CATALOGUE_KINDS[kind] == "ts")
 
     def _customer(self, key: str, safe: bool, at: Place, label: str) -> None:
         if key in self.catalogue.attributes:

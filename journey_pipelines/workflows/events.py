@@ -11,7 +11,7 @@ _MESSAGE_EVENTS = ("accepted", "delivered", "opened", "clicked", "replied", "bou
 BUILT_IN_EVENTS: Mapping[str, tuple[str, ...]] = {
     **{f"message.{what}": _MESSAGE for what in _MESSAGE_EVENTS},
     "webhook.answered": ("message_key", "step", "action", "channel", "workflow", "status", "response"),
-    "task.done": ("step", "action", "workflow", "task_id", "outcome", "note"),
+    "task.done": ("step", "action", "workflow", "task_id", "outcome", "note", "visit", "created_at"),
     "journey.entered": ("workflow", "version", "trigger", "entry_key"),
     "journey.ended": ("workflow", "version", "trigger", "entry_key", "step", "exit_reason"),
     "segment.entered": ("segment",),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from journey_pipelines.expressions.durations import Duration
-from journey_pipelines.workflows.check_expressions import check_expression, warn_of_hourly
+from journey_pipelines.workflows.check_expressions import check_expression, warn_of_cost
 from journey_pipelines.workflows.check_references import check_nesting
 from journey_pipelines.workflows.fields import Fields
 from journey_pipelines.workflows.known import Known
@@ -87,7 +87,7 @@ def _kind(fields: Fields, known: Known, uses: dict[str, set[str]], problems: Pro
         found = check_expression(expression.node, expression.text, expression.label, "condition", known, problems)
         uses[fields.what.removeprefix("segment ")] = found.segments
         if not found.errors:
-            warn_of_hourly(expression.node, expression.text, expression.label, problems)
+            warn_of_cost(expression.node, expression.text, expression.label, problems)
     return {"when": text}
 
 

@@ -136,7 +136,14 @@ def _schedule(place: _Place) -> dict[str, Any]:
     place.enters()
     values: dict[str, Any] = {}
     if "schedule" in fields.values:
-        values["cron"] = fields.parsed("schedule", times.cron_line, "a cron line in quotes, such as '0 9 * * mon'")
+        cron = values["cron"] = fields.parsed("schedule", times.cron_line, "a cron line in quotes, such as '0 9 * * mon'")
+        if cron and times.either_day(cron):
+            day, weekday = cron.split()[2], cron.split()[4]
+            problems.warn(
+                fields.place("schedule"),
+                f"{fields.what}: cron ticks on day {day} of the month and also on each weekday {weekday}; for days that are both, "
+                "leave one of them * and ask for the other in `audience`, such as local_weekday() == 'mon'",
+            )
     else:
         found = fields.parsed("at", times.local_minute, "a day and a time, such as '2026-11-27 09:00'")
         values["at"] = f"{found:%Y-%m-%d %H:%M}" if found else None

@@ -37,6 +37,8 @@ class TemplateNames:
     """What one template text names."""
 
     uses: list[Use] = field(default_factory=list)
+    # those of the uses that are written as they are, or their `default`
+    written: list[Use] = field(default_factory=list)
     # names that the template does not set itself -> the line of their first use
     free: dict[str, int] = field(default_factory=dict)
     assigned: set[str] = field(default_factory=set)
@@ -97,6 +99,12 @@ class _Walk:
                     self.visit(subject, safe=True)
                 for argument in node.args:
                     self.visit(argument, safe=safe)
+            case nodes.Output():
+                for child in node.nodes:
+                    before = len(self.found.uses)
+                    self.visit(child, safe=safe)
+                    if isinstance(_without_default(child), nodes.Getattr | nodes.Getitem):
+                        self.found.written.extend(self.found.uses[before : before + 1])
             case nodes.Test():
                 self._children(node, safe=True)
             case nodes.If() | nodes.CondExpr():
@@ -147,6 +155,12 @@ class _Walk:
 
     def _trouble(self, node: nodes.Node, message: str) -> None:
         self.found.troubles.append(Trouble(node.lineno, message))
+
+
+def _without_default(node: nodes.Node) -> nodes.Node:
+    while isinstance(node, nodes.Filter) and node.name in ("default", "d") and node.node is not None:
+        node = node.node
+    return node
 
 
 def _example(name: str) -> str:

@@ -97,6 +97,15 @@ def cron_line(text: str) -> str:
     return " ".join(fields)
 
 
+def either_day(cron: str) -> bool:
+    """Whether a cron line names both days of the month and days of the week: cron then ticks on each of them, not where both meet.
+
+    As in crontab(5), a field that begins with * restricts nothing and leaves the other one alone.
+    """
+    _, _, day, _, weekday = cron.split()
+    return not day.startswith("*") and not weekday.startswith("*")
+
+
 def local_minute(text: str) -> datetime:
     """'2026-11-27 09:00' -> that wall time, without a zone."""
     try:

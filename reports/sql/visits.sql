@@ -1,6 +1,7 @@
 -- Stays at steps, of the journeys that entered in the span. A stay begins with the transition to the step and ends with the
 -- journey's next transition; no next one = waiting there. So reached = passed + waiting + exited holds by construction.
--- A stay that a restart cut short is not counted: the journey begins anew, and its next stay is.
+-- A stay that a restart cut short is not counted: the journey begins anew, and its next stay is. An error that was retried is part of
+-- the stay: the journey was there all the time.
 -- Two grains in one pass: a row for each step (is_total) and one for each way out of it. Version 0 = all versions together.
 WITH cohort AS (
     SELECT j.id, j.workflow_id, CASE WHEN :by_version THEN j.version ELSE 0 END AS version
@@ -8,12 +9,17 @@ WITH cohort AS (
      WHERE j.id IN (SELECT t.journey_id FROM journeys.journey_transitions AS t
                      WHERE t.from_step IS NULL AND t.at >= :from_at AND t.at < :to_at)
        AND j.entered_at >= :from_at AND j.entered_at < :to_at
-), moves AS (
-    SELECT c.workflow_id, c.version, t.journey_id, t.to_step AS step_key, t.at,
-           lead(t.id) OVER next_move AS next_id, lead(t.to_step) OVER next_move AS next_step,
-           lead(t.why) OVER next_move AS next_why, lead(t.at) OVER next_move AS left_at
+), told AS (
+    SELECT c.workflow_id, c.version, t.journey_id, t.id, t.to_step, t.why, t.at,
+           lead(t.why) OVER (PARTITION BY t.journey_id ORDER BY t.id) AS then_why
       FROM cohort AS c
       JOIN journeys.journey_transitions AS t ON t.journey_id = c.id
+), moves AS (
+    SELECT t.workflow_id, t.version, t.journey_id, t.to_step AS step_key, t.at,
+           lead(t.id) OVER next_move AS next_id, lead(t.to_step) OVER next_move AS next_step,
+           lead(t.why) OVER next_move AS next_why, lead(t.at) OVER next_move AS left_at
+      FROM told AS t
+     WHERE t.why <> 'retried' AND t.then_why IS DISTINCT FROM 'retried'
     WINDOW next_move AS (PARTITION BY t.journey_id ORDER BY t.id)
 ), stays AS (
     SELECT workflow_id, version, step_key, journey_id,

@@ -11,6 +11,66 @@ SEGMENT_FILES = {
     "lapsed": "segment: lapsed\nwhen: days_since(last_event('purchase')) > 2 and event_count('cart', within='10 days') > 0\n",
 }
 
+TIMED = """
+workflow: timed
+triggers:
+  - event: signup
+  - event: noted
+    when: event.level > 0
+entry:
+  reentry: {reentry}
+  while_active: {again}
+goal: {{when: "days_since(last_event('cart')) > 0.125 and customer.points > 0", within: 1 day}}
+exit:
+  - goal
+  - when: has_event('purchase') and not has_event('purchase', within='{silence}')
+  - when: days_since(journey.entered_at) > {age} and event_count('cart', within='1 day') == 0
+  - when: days_since(journey.step_entered_at) > 1.5 or days_until(customer.ends) < 1
+steps:
+  - id: hello
+    do:
+      - send_sms: {{text: Hello}}
+    next: wait
+  - id: wait
+    wait: {{for: [purchase, cart], timeout: 1 day}}
+    do:
+      - send_email: {{template: hello, subject: Hello, when: arrived}}
+      - update_profile: {{increment: {{points: 6}}, when: not arrived}}
+    next:
+      - when: arrived.type == 'cart'
+        to: wait
+        max_visits: 3
+        then: last
+      - else: last
+  - id: last
+    wait: 3 days
+    do:
+      - send_sms: {{text: Last}}
+"""
+
+PLAIN = """
+workflow: plain
+triggers:
+  - event: cart
+entry:
+  key: event.cart
+  reentry: {reentry}
+  while_active: refresh
+goal: {{when: "event_count('noted', within='3 hours') > 0 and days_since(journey.entered_at) > 0.25", value: event.total}}
+exit:
+  - when: now > add(journey.entered_at, '{age}') and event.total > 20
+  - when: days_since(last_event('purchase')) >= 0.125 and customer.plan == 'none' or days_until(customer.born) < -1
+steps:
+  - id: hello
+    wait: 1 hour
+    do:
+      - send_sms: {{text: Hello}}
+  - id: rest
+    wait: 10 days
+    do:
+      - send_email: {{template: hello, subject: Hello}}
+"""
+
 MEMBERS = """
 workflow: members
 triggers:
@@ -86,6 +146,13 @@ steps:
   - id: rest
     wait: 20 minutes
 """
+TIMES: dict[str, tuple[str, str]] = {
+    "timed": (
+        TIMED.format(reentry="after exit", again="refresh", silence="3 hours", age=2),
+        TIMED.format(reentry="{after: 1 hour, of: entry}", again="restart", silence="1 day", age=0.5),
+    ),
+    "plain": (PLAIN.format(reentry="after exit", age="1 day"), PLAIN.format(reentry="{after: 3 hours}", age="5 hours")),
+}
 SEGMENTS: dict[str, tuple[str, str]] = {
     "echo": (ECHO.format(wait="1 hour"), ECHO.format(wait="1 day")),
     "members": (MEMBERS.format(reentry="after exit", wait="5 hours"), MEMBERS.format(reentry="{after: 1 hour, of: exit}", wait="1 day")),

@@ -7,7 +7,7 @@ tick (customer.* and in_segment are as known when processed).
 
 from __future__ import annotations
 
-from model_moments import DATES, SEGMENTS
+from model_moments import DATES, SEGMENTS, TIMES
 
 CART = """
 workflow: cart
@@ -235,7 +235,42 @@ steps:
     do:
       - send_email: {{template: hello, subject: Last}}
 """
+TASKS = """
+workflow: tasks
+triggers:
+  - event: cart
+entry:
+  key: event.cart
+  reentry: always
+hold_out: 20%
+exit:
+  - event: task.done
+    when: arrived.outcome == 'lost' and arrived.visit > 2
+steps:
+  - id: call
+    do:
+      - create_task: {{title: Call}}
+      - create_task: {{id: write, title: Write, when: event.total > 20}}
+    next: called
+  - id: called
+    wait: {{for: [task.done, noted], timeout: {wait}}}
+    do:
+      - send_sms: {{text: Done, when: arrived.outcome == 'won'}}
+    next:
+      - when: arrived.type == 'task.done' and event.total > 20
+        to: second
+      - when: arrived.type == 'noted' or not arrived
+        to: call
+        max_visits: 3
+        then: second
+      - else: end
+  - id: second
+    wait: {{for: task.done, timeout: 1 day{more}}}
+    do:
+      - send_email: {{template: hello, subject: Hello, when: steps.call.outcome == 'won' or arrived}}
+"""
 WAITS: dict[str, tuple[str, str]] = {
+    "tasks": (TASKS.format(wait="3 hours", more=", since: entry"), TASKS.format(wait="1 day", more=", any: true")),
     "windows": (
         WINDOWS.format(after="1 day", until="02:30", start="22:00", end="06:00"),
         WINDOWS.format(after="1 minute", until="09:00", start="09:00", end="18:00"),
@@ -313,5 +348,5 @@ EFFECTS: dict[str, tuple[str, str]] = {
 
 #: what a life is about -> its workflows
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
-    "events": EVENTS, "segments": SEGMENTS, "dates": DATES, "waits": WAITS, "effects": EFFECTS,
+    "events": EVENTS, "segments": SEGMENTS, "times": TIMES, "dates": DATES, "waits": WAITS, "effects": EFFECTS,
 }  # fmt: skip

@@ -29,6 +29,7 @@ from model_workflows import GROUPS
 from reference import Event, Person
 from sqlalchemy.dialects.postgresql import JSONB
 
+from journey_pipelines.audience.tasks import close_task
 from journey_pipelines.engine import holds, resume
 from journey_pipelines.engine.deploy import deploy
 from journey_pipelines.engine.tick import Worker
@@ -69,7 +70,7 @@ CLOCK = sa.text("UPDATE journeys.engine_clock SET wall_at = clock_timestamp(), e
 
 
 #: lives by default, together about a minute; MODEL_EXAMPLES: so many of each
-EXAMPLES = {"events": 5, "segments": 4, "dates": 2, "waits": 5, "effects": 5}
+EXAMPLES = {"events": 5, "segments": 4, "times": 4, "dates": 2, "waits": 5, "effects": 5}
 
 
 class Crash(RuntimeError):
@@ -130,6 +131,20 @@ class Machine(RuleBasedStateMachine):
             payload = {"message_key": row.message_key, "step": row.step_key, "action": row.action_id, "channel": row.channel,
                        "workflow": row.workflow_id}  # fmt: skip
             self._put(name, type_, self.now, payload, None, journey=row.journey_id)
+
+    @rule(name=NAMES, n=st.integers(0, 20), outcome=st.sampled_from(["won", "lost"]))
+    def task(self, name: str, n: int, outcome: str) -> None:
+        """Somebody does what was asked of them, soon or long after nobody waits for it any more."""
+        with self.db.begin() as conn:
+            ids = conn.scalars(
+                sa.select(t.tasks.c.id).where(t.tasks.c.customer_id == name, t.tasks.c.status == "open").order_by(t.tasks.c.id)
+            ).all()
+            if not ids:
+                return
+            done, _ = close_task(conn, ids[n % len(ids)], by="model", now=self.now, outcome=outcome)
+            row = conn.execute(sa.select(t.event_inbox).where(t.event_inbox.c.source_event_id == str(done.id))).one()
+        number = self.numbers(name)[done.journey_id]
+        self.people[name].put(Event(self.now, row.id, row.type, row.payload, self.now, None, number))
 
     @rule(name=NAMES, patch=PATCHES, age=st.sampled_from([timedelta(0), timedelta(0), timedelta(hours=2)]))
     def profile(self, name: str, patch: dict[str, Any], age: timedelta) -> None:

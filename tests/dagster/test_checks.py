@@ -111,6 +111,21 @@ def test_what_an_operator_holds_is_not_late(deployed: None, run: Run, db: sa.Eng
     assert outcome(run) == {}
 
 
+def test_what_a_limit_of_sends_keeps_back_is_not_late(deployed: None, run: Run, db: sa.Engine) -> None:
+    """Five an hour: late is what has had room for more than five minutes, and everything else of such a workflow."""
+    limit = """UPDATE journeys.automation_workflows SET definition =
+        jsonb_set(definition, '{workflow,limits}', '{"sends": {"count": 5, "per": "1 hour"}}')"""
+    sent = "INSERT INTO journeys.workflow_sends SELECT 'hello', journeys.clock_now() - interval '%s', 5"
+    plant(db, JOURNEY.format(step="'later'", due=LATER), MESSAGE.format(due=LATE, state="planned", receipt="NULL"), limit)
+    assert outcome(run) == {"nothing_overdue": {"messages": 1}}, "nothing was sent: there is room"
+    plant(db, sent % "30 minutes")
+    assert outcome(run) == {}
+    plant(db, "UPDATE journeys.customer_journeys SET due_at = due_at - interval '2 hours'")
+    assert outcome(run) == {"nothing_overdue": {"journeys": 1}}
+    plant(db, "UPDATE journeys.workflow_sends SET at = at - interval '1 hour'")
+    assert outcome(run) == {"nothing_overdue": {"journeys": 1, "messages": 1}}
+
+
 def test_an_open_breaker_fails_its_check_until_it_is_released(deployed: None, run: Run, db: sa.Engine) -> None:
     plant(
         db,

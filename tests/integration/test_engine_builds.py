@@ -50,6 +50,21 @@ def test_a_build_comes_before_what_comes_after_it_in_every_shard(world: World) -
     assert len(world.journeys()) == 0
 
 
+def test_a_profile_that_changes_between_deploy_and_the_first_batch_is_a_transition(world: World) -> None:
+    """Ann was in when the segment was deployed; the others are since, one of them new; and what it does not read changes nothing."""
+    world.profile("ann", at(-1), lifetime_value=500)
+    world.profile("bob", at(-1), lifetime_value=5)
+    segment(world, "rich", "when: customer.lifetime_value > 100")
+    world.deploy(flow("hi", "segment: rich"), flow("ho", "condition: customer.lifetime_value > 100"))
+    world.profile("ann", at(hours=1), first_name="Ann")
+    for name in ("bob", "cid"):
+        world.profile(name, at(hours=1), lifetime_value=200)
+    world.tick(at(hours=2))
+    entered = [("hi", at(hours=1)), ("ho", at(hours=1))]
+    assert [sorted(entries(world, name)) for name in ("ann", "bob", "cid")] == [[], entered, entered]
+    assert [world.segments(name) >= {"rich"} for name in ("ann", "bob", "cid")] == [True] * 3
+
+
 @pytest.mark.parametrize("ticks", [[at(), at(1)], [at(1)]], ids=["soon", "late"])
 def test_what_comes_true_between_deploy_and_the_first_batch(world: World, ticks: list[datetime]) -> None:
     world.profile("ann", at(-1), created_at=at(-2.5).isoformat(), trial_ends=at(hours=20).isoformat())

@@ -1,7 +1,6 @@
-"""Work grows with what is due: segments, dates, schedules, conditions for a batch of 100 beside 50,000 people. What is dead costs nothing.
+"""Work grows with what is due: segments, dates, schedules, conditions for a batch of 100 beside 50,000 people.
 
-`test_engine_plans` asks the same of the statements that move journeys. Dead index entries stay as long as some transaction's snapshot may
-see them: a report of an hour, a forgotten psql. Then a queue's head is a graveyard, and who reads it from its beginning reads all of that.
+`test_engine_plans` asks the same of the statements that move journeys, `test_engine_low_water` of queues that are full of dead rows.
 """
 
 from __future__ import annotations
@@ -14,13 +13,14 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from engine_rows import execute
 from engine_world import START, World
 from plan_reading import LARGE, Reading, explain
 
 from journey_pipelines.engine import session
 from journey_pipelines.engine import statements as st
+from journey_pipelines.engine.low_water import LowWater
 from journey_pipelines.engine.plans import Plans, load_plans
+from journey_pipelines.store.patience import BEGINNING
 
 PEOPLE = 50_000
 BATCH = 100
@@ -89,7 +89,7 @@ SELECT 'c' || n, journeys.shard_of('c' || n), 'Europe/Berlin', 'profile', jsonb_
 INSERT INTO journeys.customer_events (seq, customer_id, shard, type, occurred_at, received_at, source, payload)
 SELECT n, 'c' || n, journeys.shard_of('c' || n), 'order', :at, :at, 'app', '{"total": 5}' FROM generate_series(1, :people) n;
 
-INSERT INTO journeys.customer_event_stats SELECT customer_id, type, occurred_at, occurred_at, seq, 1 FROM journeys.customer_events;
+INSERT INTO journeys.customer_event_stats SELECT customer_id, type, shard, occurred_at, occurred_at, seq, 1 FROM journeys.customer_events;
 
 INSERT INTO journeys.segment_memberships (segment_id, customer_id, entered_at, source)
 SELECT 'gold', 'c' || n, :at, 'condition' FROM generate_series(1, :people) n WHERE n % 50 > 20;
@@ -161,8 +161,9 @@ def crowd(db: sa.Engine, tmp_path: Path) -> sa.Engine:
 
 def run_time_values(plans: Plans) -> dict[str, Any]:
     return {
-        "now": NOW, "shards": SHARDS, "row_limit": BATCH, "salt": plans.salt, "default_zone": "UTC", "round": 1, "low": 0, "high": 2**62,
-        "versions": [1], "customers": None, "tick_at": NOW, "zones": ["Europe/Berlin"], "room": None, "room_buckets": [], "room_quotas": [],
+        "now": NOW, "due_from": BEGINNING, "shards": SHARDS, "row_limit": BATCH, "salt": plans.salt, "default_zone": "UTC", "round": 1,
+        "low": 0, "high": 2**62, "versions": [1], "customers": None, "tick_at": NOW, "zones": ["Europe/Berlin"], "room": None,
+        "room_buckets": [], "room_quotas": [],
     }  # fmt: skip
 
 
@@ -195,8 +196,8 @@ def of_steps(plans: Plans) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 TAKE: dict[str, Any] = {
-    "now": NOW, "moments_until": NOW, "shards": SHARDS, "per_shard": 2, "per_customer": 8, "track": True, "absorb": False, "only": None,
-    "inbox_mark": 0, "change_mark": 0, "moment_mark": 0,
+    "now": NOW, "moments_until": NOW, **LowWater().values(SHARDS), "per_shard": 2, "per_customer": 8, "track": True, "absorb": False,
+    "only": None, "inbox_mark": 0, "change_mark": 0, "moment_mark": 0,
 }  # fmt: skip
 
 
@@ -206,7 +207,7 @@ def fixed(plans: Plans) -> Iterator[tuple[str, str, dict[str, Any]]]:
     yield "take", st.fixed("take"), TAKE
     yield "rounds", st.fixed("rounds"), {"round": 1, "watched": ["points"]}
     yield "timers_first", st.fixed("timers_first"), {"round": 1, "emitting": emitting}
-    yield "shards_left", st.fixed("shards_left"), {"shards": SHARDS, "now": NOW, "moments_until": NOW}
+    yield "shards_left", st.fixed("shards_left"), {**LowWater().values(SHARDS), "now": NOW, "moments_until": NOW}
     first = {"now": NOW, "low": START, "shards": SHARDS, "row_limit": BATCH, "emitting": emitting}
     yield "due_first", st.fixed("due_first"), first
 
@@ -276,6 +277,16 @@ def test_queues_and_steps_read_a_batch(crowd: sa.Engine) -> None:
     assert wrong == {}
 
 
+def test_whose_shard_it_is_is_stored_with_the_statistics(crowd: sa.Engine) -> None:
+    """A build, and an audience on events, read everybody's statistics once for some shards: they compute nobody's hash."""
+    with batch(crowd, "order") as (conn, plans):
+        build = plans.build("segment", "lapsed")
+        assert build is not None and "customer_event_stats" in build.sql and "shard_of" not in build.sql
+        some = explain(conn, build.sql, build.bind({**run_time_values(plans), "shards": SHARDS[:8]}))
+    # all statistics, and of an eighth of the people their profile, their membership and their last order
+    assert some.scanned < PEOPLE * 1.8
+
+
 def test_a_schedule_reads_the_people_of_its_shards(crowd: sa.Engine) -> None:
     """An audience is asked of everybody of some shards, so those are read, once, and nobody else."""
     with batch(crowd, "order") as (conn, plans):
@@ -283,54 +294,3 @@ def test_a_schedule_reads_the_people_of_its_shards(crowd: sa.Engine) -> None:
         some = explain(conn, tick.sql, tick.bind({**run_time_values(plans), "shards": SHARDS[:8]}))
     eighth = PEOPLE / 8
     assert eighth / 2 < some.scanned < eighth * 2
-
-
-@contextmanager
-def snapshot(db: sa.Engine) -> Iterator[None]:
-    """A transaction that has seen everything as it is now, and stays open."""
-    old = sa.create_engine(db.url, isolation_level="REPEATABLE READ", poolclass=sa.NullPool)
-    with old.connect() as conn:
-        conn.exec_driver_sql("SELECT count(*) FROM journeys.engine_shards")
-        yield
-    old.dispose()
-
-
-DEAD = 300_000
-GONE = {
-    "customer_journeys": """
-        INSERT INTO journeys.customer_journeys
-               (workflow_id, version, customer_id, shard, trigger_id, step_key, step_uid, at, at_seq, due_at, due_seq, entered_at,
-                entered_seq)
-        SELECT 'w', 1, 'c', n % 64, 'x', 'call', 1, :at, n, :at + interval '1 second' * (n % 3600), 1, :at, n
-          FROM generate_series(1, :dead) n""",
-    "event_inbox": """
-        INSERT INTO journeys.event_inbox (customer_id, type, occurred_at, received_at)
-        SELECT 'c' || n % 500, 'order', :at + interval '1 second' * (n % 3600), :at FROM generate_series(1, :dead) n""",
-    "customer_moments": """
-        INSERT INTO journeys.customer_moments (customer_id, kind, ref, shard, at, known_at)
-        SELECT 'c' || n, 'watch', '1', n % 64, :at + interval '1 second' * (n % 3600), :at FROM generate_series(1, :dead) n""",
-    "customer_changes": """
-        INSERT INTO journeys.customer_changes (customer_id, at, received_at, keys)
-        SELECT 'c' || n % 500, :at + interval '1 second' * (n % 3600), :at, '{points}' FROM generate_series(1, :dead) n""",
-}
-
-
-@contextmanager
-def graveyard(db: sa.Engine, table: str) -> Iterator[None]:
-    """300,000 rows of a table were due in START's hour and are gone, but an old snapshot may still see them."""
-    execute(db, f"ALTER TABLE journeys.{table} SET (autovacuum_enabled = false)")
-    with db.begin() as conn:
-        conn.execute(sa.text(GONE[table]), {"at": START, "dead": DEAD})
-    with snapshot(db):
-        execute(db, f"DELETE FROM journeys.{table}")
-        yield
-
-
-@pytest.mark.parametrize("name", ["discover", "due_first"])
-def test_what_is_due_steps_over_the_dead(db: sa.Engine, name: str) -> None:
-    values: dict[str, Any] = {"now": NOW, "low": NOW - timedelta(hours=1), "shards": SHARDS}
-    more = {"row_limit": BATCH, "emitting": []} if name == "due_first" else {}
-    with graveyard(db, "customer_journeys"), db.connect() as conn:
-        found = explain(conn, st.fixed(name), {**values, **more})
-        assert (found.whole, found.scanned) == (set(), 0)
-        assert found.buffers < 20

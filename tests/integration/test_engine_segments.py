@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from engine_flows import segment
-from engine_rows import execute
+from engine_rows import execute, rows
 from engine_world import World, at
 
 from journey_pipelines.intake.table_segments import refresh_segments
@@ -79,6 +80,26 @@ def test_an_event_changes_membership_in_its_own_place(world: World) -> None:
     assert [(j.workflow_id, j.entered_at) for j in world.journeys("ann")] == [("thanks", at(hours=3)), ("visit", at(hours=4))]
 
 
+@pytest.mark.parametrize("write", ["app", "event", "step"])
+def test_every_write_of_a_profile_is_one_of_updated_at(world: World, write: str) -> None:
+    segment(world, "quiet", "when: days_since(customer.updated_at) > 5")
+    step = (
+        HELLO.split("steps:")[0].format(name="write", trigger="event: signup")
+        + "steps:\n  - id: write\n    do: [update_profile: {set: {a: 1}}]\n"
+    )
+    world.deploy(hello("hi", "segment: quiet"), hello("bye", "{segment: quiet, on: leave}"), step)
+    world.tick(at())
+    world.profile("ann", at(), first_name="Ann")
+    world.tick(at(6))
+    assert world.segments("ann") == {"quiet"}
+    if write == "app":
+        world.profile("ann", at(7), a=1)
+    else:
+        world.event("ann", "x" if write == "event" else "signup", at(7), profile={"a": 1} if write == "event" else None)
+    world.tick(at(8))
+    assert (world.segments("ann"), [j.workflow_id for j in world.journeys("ann") if j.workflow_id != "write"]) == (set(), ["hi", "bye"])
+
+
 @pytest.mark.parametrize("ticks", [[at(40)], [at(day) for day in range(1, 41)], [at(0.3), at(12), at(40)]])
 def test_time_alone_enters_and_leaves(world: World, ticks: list) -> None:
     """Lapsed a month after the last order, whatever the tick; an order before that puts it off."""
@@ -94,6 +115,21 @@ def test_time_alone_enters_and_leaves(world: World, ticks: list) -> None:
     entered = [(j.workflow_id, round((j.entered_at - at()).total_seconds())) for j in world.journeys("ann")]
     assert entered == [("miss_you", 35 * 86_400), ("welcome_back", 38 * 86_400)]
     assert [(j.workflow_id, round((j.entered_at - at()).total_seconds())) for j in world.journeys("bob")] == [("miss_you", 39 * 86_400)]
+
+
+def test_a_time_that_stays_the_same_is_not_written_again(world: World) -> None:
+    segment(world, "old", "when: days_since(customer.created_at) > 30")
+    world.deploy(hello("hi", "segment: old"))
+    world.profile("ann", at(), created_at=at().isoformat())
+    world.tick(at())
+    written = rows(world.db, "SELECT at, xmin::text FROM journeys.customer_moments")
+    world.profile("ann", at(1), created_at=at().isoformat())
+    assert world.tick(at(1)).rows_in == 1
+    assert rows(world.db, "SELECT at, xmin::text FROM journeys.customer_moments") == written
+    # another time is
+    world.profile("ann", at(2), created_at=at(1).isoformat())
+    world.tick(at(2))
+    assert rows(world.db, "SELECT at FROM journeys.customer_moments") == [(written[0].at + timedelta(days=1),)]
 
 
 def test_nested_segments_follow_at_the_same_instant(world: World) -> None:

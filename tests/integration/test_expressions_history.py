@@ -66,7 +66,7 @@ def add(
 
 def keep(conn: sa.Connection, n: int, last: float, last_seq: int, first: float = 0) -> None:
     values = {"n": n, "first": START + timedelta(days=first), "last": START + timedelta(days=last), "seq": last_seq}
-    conn.execute(sa.text("INSERT INTO journeys.customer_event_stats VALUES ('a', 'purchase', :first, :last, :seq, :n)"), values)
+    conn.execute(sa.text("INSERT INTO journeys.customer_event_stats VALUES ('a', 'purchase', 0, :first, :last, :seq, :n)"), values)
 
 
 def answer(conn: sa.Connection, compiled: Compiled) -> Any:
@@ -223,7 +223,8 @@ def test_looks_into_history_use_its_index(conn: sa.Connection) -> None:
     )
     conn.execute(
         sa.text(
-            "INSERT INTO journeys.customer_event_stats SELECT customer_id, type, min(occurred_at), max(occurred_at), max(seq), count(*) "
+            "INSERT INTO journeys.customer_event_stats "
+            "SELECT customer_id, type, min(shard), min(occurred_at), max(occurred_at), max(seq), count(*) "
             "FROM journeys.customer_events GROUP BY 1, 2"
         )
     )

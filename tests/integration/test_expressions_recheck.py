@@ -273,7 +273,7 @@ def test_the_instants(rolled_back: sa.Connection) -> None:
 
 
 def test_a_quarter_of_an_hour_is_enough_for_every_zone(rolled_back: sa.Connection) -> None:
-    """What `hourly` rests on: since 2024 every zone is whole quarters from UTC and changes at whole quarters."""
+    """What `polled` rests on: since 2024 every zone is whole quarters from UTC and changes at whole quarters."""
     odd = "SELECT zone, utc_from FROM journeys.zone_offsets WHERE utc_to > '2024-01-01' AND utc_offset IS DISTINCT FROM NULL AND ("
     odd += (
         "extract(epoch FROM utc_offset)::bigint % 900 <> 0 OR utc_from >= '2024-01-01' AND extract(epoch FROM utc_from)::bigint % 900 <> 0)"

@@ -19,7 +19,7 @@ from journey_pipelines.intake.mapping import LATEST, Event, MappingOptions, RowM
 from journey_pipelines.intake.readers import Row
 from journey_pipelines.intake.shape import detect
 from journey_pipelines.store.clock import set_clock
-from journey_pipelines.store.hashes import event_key
+from journey_pipelines.store.hashes import event_key, shard_of
 from journey_pipelines.store.tables import customer_event_stats, customer_events, customer_profiles, event_inbox, event_keys
 
 CDNOW = Path(__file__).parents[3] / "shared" / "data" / "cdnow_master.txt.gz"
@@ -100,6 +100,7 @@ def test_history_never_sees_the_inbox(db: sa.Engine, tmp_path: Path) -> None:
     assert [(row.key, row.seq) for row in keys] == [(event_key(row.source, row.source_event_id), row.seq) for row in events]
     stats = {row.customer_id: row for row in rows(db, customer_event_stats, "customer_id")}
     assert (stats["a"].n, stats["a"].first_at.day, stats["a"].last_at.day, stats["a"].last_seq) == (3, 1, 2, events[3].seq)
+    assert stats["a"].shard == shard_of("a")
     profiles = {row.customer_id: row for row in rows(db, customer_profiles, "customer_id")}
     # the later event's plan stands, though it came first in the file; a missing cell unsets nothing
     assert profiles["a"].attributes == {"plan": "gold"}

@@ -160,6 +160,7 @@ def test_closing_a_task_tells_its_journey_once(world: World) -> None:
     assert (event.source, event.type, event.journey_id, event.occurred_at) == ("tasks", "task.done", world.journey("ann").id, at(1))
     assert event.payload == {
         "step": "call", "action": "create_task", "workflow": "sales", "task_id": tasks[0].id, "outcome": "won", "note": "eager to buy",
+        "visit": 1, "created_at": "2026-03-02T09:00:00+00:00",
     }  # fmt: skip
     with world.db.connect() as conn:
         closed = list_tasks(conn, status="closed")

@@ -151,6 +151,14 @@ def test_goals_exits_refusals_and_unrouted_events_are_told(ann: sa.Engine) -> No
         assert text in story, f"{text!r} is not in\n{story}"
 
 
+def test_a_request_that_began_nothing_says_so(ann: sa.Engine) -> None:
+    """By hand, by a tick, a date or another workflow: she is in it already."""
+    put(ann, "ann", "enter.cart_recovery", NOW, {"trigger": "manual"})
+    tick(ann, NOW)
+    [line] = [line for line in told(ann, "ann").splitlines() if "enter.cart_recovery" in line]
+    assert "began no journey: the workflow's status, entry, re-entry or limits were against it" in line
+
+
 def test_messages_show_their_state_and_reason(ann: sa.Engine) -> None:
     with ann.begin() as conn:
         conn.execute(sa.update(messages).values(state="in_doubt", reason="no answer after the body", attempts=2))

@@ -195,6 +195,26 @@ def test_a_restart_is_not_a_way_through_the_step(db: sa.Engine, tmp_path: Path) 
     assert (step["reached"], step["passed"], step["waiting"], step["branches"]) == (1, 0, 1, {})
 
 
+def test_a_journey_that_was_retried_ends_once(db: sa.Engine, tmp_path: Path) -> None:
+    """Failed at `a`, retried an hour later, failed again, retried and completed; another one failed for good."""
+    with db.begin() as conn:
+        rows = Rows(conn)
+        rows.workflow("w", ["a", "b"])
+        journey = rows.journey("w", NOON, [(START, "a")])
+        for hour, (to_step, why) in enumerate([(None, "error"), ("a", "retried"), (None, "error"), ("a", "retried"), ("b", "timer")]):
+            rows.transition(journey, "w", "a", to_step, NOON + (hour + 1) * HOUR, why)
+        rows.transition(journey, "w", "b", None, NOON + 6 * HOUR, "completed")
+        ended = {"status": "ended", "exit_reason": "completed", "ended_at": NOON + 6 * HOUR}
+        conn.execute(sa.update(t.customer_journeys).values(**ended))
+        rows.journey("w", NOON, [(START, "a")], (HOUR, "error"))
+    report(db, tmp_path)
+    metrics = row(db, r.workflow_metrics, workflow_id="w")
+    assert (metrics["ended"], metrics["ended_that_day"], metrics["errors"], metrics["under_way_at_close"]) == (2, 2, 1, 0)
+    step = row(db, r.step_funnel, step_key="a")
+    assert (step["reached"], step["journeys"], step["passed"]) == (2, 2, 1)
+    assert (step["exits_by_reason"], step["branches"]) == ({"error": 1}, {"b": 1})
+
+
 def test_a_loop_counts_arrivals_and_journeys_apart(db: sa.Engine, tmp_path: Path) -> None:
     with db.begin() as conn:
         rows = Rows(conn)

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from engine_world import World, at
 from sqlalchemy.dialects.postgresql import JSONB
 
+from journey_pipelines.audience.tasks import close_task
 from journey_pipelines.store import tables as t
 
 
@@ -81,3 +82,73 @@ def test_segments_and_journeys_are_the_customers(world: World) -> None:
     answer(world, "bob", "journey.ended", at(hours=1), 999, workflow="other")
     world.tick(at(9))
     assert outcomes(world) == {"k1": "came", "k2": "came"}
+
+
+TASKS = """
+workflow: sales
+triggers: [{{event: signup}}]
+steps:
+- id: call
+  do: [create_task: {{title: Call}}]
+  next: called
+- id: called
+  wait: {{for: {first}, timeout: 2 days}}
+  next:
+  - {{when: arrived.type == 'task.done', to: both}}
+  - {{else: call, max_visits: 2, then: visit}}
+- id: visit
+  do: [create_task: {{title: Visit}}]
+  next: both
+- id: both
+  wait: {{for: task.done, timeout: 9 days{more}}}
+  do: [send_sms: {{text: "{{{{ arrived.step }}}} {{{{ arrived.visit }}}}"}}]
+"""
+
+
+def close(world: World, step: str, visit: int, now: Any) -> None:
+    (task,) = [task for task in world.rows(t.tasks) if (task.step_key, task.visit) == (step, visit)]
+    with world.db.begin() as conn:
+        close_task(conn, task.id, by="eve", now=now)
+
+
+@pytest.mark.parametrize("ticks", [[at(30)], [at(hours=5 * n) for n in range(1, 60)]], ids=["one tick", "hours"])
+@pytest.mark.parametrize("first", ["task.done", "[task.done, noted]"])
+def test_a_task_that_was_given_up_ends_no_later_wait(world: World, ticks: list[Any], first: str) -> None:
+    """Two calls that nobody made in time, then a visit: only the visit is waited for."""
+    world.deploy(TASKS.format(first=first, more=""))
+    world.event("ann", "signup", at())
+    world.event("ann", "noted", at(1))
+    over = at(4) if first == "task.done" else at(3)
+    world.tick(over)
+    assert [(task.step_key, task.visit, task.created_at) for task in world.rows(t.tasks)][-1] == ("visit", 2, over)
+    for n, (step, visit) in enumerate([("call", 1), ("call", 2), ("visit", 2)]):
+        close(world, step, visit, at(5 + n))
+    for now in ticks:
+        world.tick(now)
+    assert world.journey("ann").ended_at == at(7)
+    closed = [e for e in world.rows(t.customer_events, "ann", order=("occurred_at",)) if e.type == "task.done"]
+    assert [e.payload["step"] for e in closed] == ["call", "call", "visit"], "it is known all the same"
+
+
+def test_any_takes_a_task_that_was_given_up(world: World) -> None:
+    world.deploy(TASKS.format(first="task.done", more=", any: true"))
+    world.event("ann", "signup", at())
+    world.tick(at(4))
+    close(world, "call", 1, at(5))
+    world.tick(at(6))
+    assert world.journey("ann").ended_at == at(5)
+
+
+def test_of_two_tasks_each_ends_a_wait(world: World) -> None:
+    """The second was there when the first ended its wait, which is no time-out."""
+    two = TASKS.format(first="task.done", more="").replace(
+        "[create_task: {title: Call}]", "[create_task: {title: Call}, create_task: {id: x, title: Write}]"
+    )
+    world.deploy(two)
+    world.event("ann", "signup", at())
+    world.tick(at())
+    for n, task in enumerate(world.rows(t.tasks)):
+        with world.db.begin() as conn:
+            close_task(conn, task.id, by="eve", now=at(1 + n))
+    world.tick(at(9))
+    assert (world.journey("ann").ended_at, world.way("ann")) == (at(2), ["call", "called", "both", "end"])

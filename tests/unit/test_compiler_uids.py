@@ -9,7 +9,8 @@ import pytest
 from compiled import everything, shipped
 from workflow_files import load_one
 
-from journey_pipelines.compiler.identity import entry_uid, exit_uid, goal_uid, interest_rows, step_rows
+from journey_pipelines.compiler.identity import entry_uid, interest_rows, step_rows
+from journey_pipelines.compiler.rule_uids import exit_uid, goal_uid
 from journey_pipelines.compiler.statement import uid_of
 from journey_pipelines.workflows.definition import Definition
 

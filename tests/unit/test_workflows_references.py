@@ -154,7 +154,7 @@ def test_a_segment_that_time_changes_at_no_known_instant_is_warned_of(tmp_path: 
     [warning] = project.warnings
     assert str(warning) == (
         f"{tmp_path}/segments/early.yaml:2:7: warning: segment early: 'when': can change by time alone, "
-        "at instants that cannot be computed: it is asked again and again for everybody, which costs time; "
+        "at instants that cannot be computed: it is asked every quarter of an hour for everybody, which costs time; "
         "where you can, write it as days_since(TIME) > NUMBER"
     )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from jinja2 import DictLoader
-from workflow_files import SIX_LINES, load_files, messages
+from workflow_files import SIX_LINES, load_files, messages, workflow
 
 from journey_pipelines.expressions.environment import make_environment
 from journey_pipelines.workflows.load import load_project
@@ -22,6 +22,23 @@ def test_uses_are_told_apart_by_whether_missing_matters() -> None:
     assert {use.key for use in names.uses if use.safe} == {"b", "c", "f", "h"}
     assert {use.key for use in names.uses if not use.safe} == {"a", "d", "g"}
     assert names.troubles == []
+
+
+def test_times_that_are_written_as_they_are(tmp_path: Path) -> None:
+    """A customer would read 2026-03-01T00:00:00Z."""
+    page = "{{ customer.renewal }}{{ customer.renewal | date }}{% if customer.renewal %}{{ customer.plan }}{% endif %}"
+    page += "{{ customer.created_at | default('-') }}"
+    call = """      - webhook_call: {url: https://x.example/a, body: {day: "{{ customer.renewal }}"}}\n"""
+    files = {
+        "hello/workflow.yaml": SIX_LINES + call,
+        "hello/hello.html": page,
+        "catalogue.yaml": "attributes: {renewal: date, plan: text}\n",
+    }
+    said = sorted(problem.message for problem in load_files(tmp_path, files).warnings if "is a time" in problem.message)
+    assert said == [
+        f"customer.{key} is a time and is written as 2026-03-01T00:00:00Z: write {{{{ customer.{key} | date('%d.%m.%Y') }}}}"
+        for key in ("created_at", "renewal")
+    ]
 
 
 def test_names_a_template_sets_are_its_own() -> None:
@@ -75,6 +92,15 @@ def test_unsubscribe_url_is_there_when_the_brand_gives_one(tmp_path: Path) -> No
     assert [problem.line for problem in load_files(tmp_path / "a", files).errors] == [1]
     with_brand = {**files, "policies.yaml": "brand: {unsubscribe_url: https://example.org/u}\n"}
     assert messages(load_files(tmp_path / "b", with_brand)) == []
+
+
+@pytest.mark.parametrize("text", ["{{ steps.score.response.grade | default('?') }}", "{{ 'x' if clicked('only') }}"])
+def test_what_only_conditions_know_is_refused_with_what_to_do(tmp_path: Path, text: str) -> None:
+    step = f'  - id: only\n    do:\n      - send_sms: {{text: "{text}"}}\n'
+    [problem] = load_files(tmp_path, {"hello/workflow.yaml": workflow(step)}).errors
+    name = "steps" if "steps" in text else "clicked"
+    assert f"nothing provides '{name}'. It is for conditions and for the texts of tasks, events and profiles" in problem.message
+    assert problem.message.endswith("can use arrived, brand, current_date, customer, event, journey or message")
 
 
 def _shipped() -> list[tuple[str, str, dict[str, str], dict[str, object]]]:

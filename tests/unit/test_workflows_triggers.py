@@ -196,6 +196,32 @@ def test_what_another_workflow_starts_it_with_are_keys_of_event(tmp_path: Path) 
     assert not messages(load_files(tmp_path, {"hello/workflow.yaml": text, "other/workflow.yaml": other}))
 
 
+@pytest.mark.parametrize(
+    ("cron", "said"),
+    [
+        ("0 9 13 * fri", "on day 13 of the month and also on each weekday fri"),
+        ("0 9 1,15 * 1-5", "on day 1,15 of the month and also on each weekday 1-5"),
+        ("0 9 * * fri", None),
+        ("0 9 13 * *", None),
+        ("0 9 */2 * fri", None),
+    ],
+)
+def test_a_cron_line_with_both_kinds_of_days_is_explained(tmp_path: Path, cron: str, said: str | None) -> None:
+    trigger = f"  - {{schedule: {cron}, audience: customer.vip == true}}\n".replace(cron, f"'{cron}'")
+    project = load_files(tmp_path, {"hello/workflow.yaml": workflow(triggers=trigger, head="goal: {event: x}\nexit: [goal]\n")})
+    assert not project.errors
+    found = [problem.message for problem in project.warnings if "cron" in problem.message]
+    assert len(found) == (said is not None) and all(str(said) in message for message in found)
+
+
+@pytest.mark.parametrize("condition", ["days_since(customer.updated_at) > 30", "customer.updated_at > customer.created_at"])
+def test_a_condition_that_every_write_changes_is_warned_of(tmp_path: Path, condition: str) -> None:
+    head = f'exit:\n  - when: "{condition}"\n'
+    project = load_files(tmp_path, {"hello/workflow.yaml": workflow(head=head)})
+    assert not project.errors
+    assert [p.line for p in project.warnings if "customer.updated_at changes with every write of a profile" in p.message] == [5]
+
+
 @pytest.mark.parametrize("existing", ["ignore", "enter"])
 def test_existing_is_for_segments(tmp_path: Path, existing: str) -> None:
     head = f"entry: {{existing: {existing}}}\n"

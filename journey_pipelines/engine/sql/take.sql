@@ -1,37 +1,39 @@
 -- Take a batch out of the queues: history, keys, stats, quarantine, and the rows that make rounds, in one statement.
--- :now the watermark; :shards those this worker holds; :per_shard rows from each, :per_customer rounds a customer may make.
+-- :now the watermark; :shards those this worker holds, :lows and :places their low-water marks (engine/low_water.py): what is before a mark
+-- was taken; :per_shard rows from each, :per_customer rounds a customer may make.
 -- :only some customers where an absorption is halved. :absorb instead takes what the batch itself wrote for its customers (ids above the marks), up to the first row of theirs left behind;
 -- :track writes down where that is. :moments_until is :now, or just before a schedule's tick, which dates, changes and segments of its
 -- instant come after.
 WITH picked AS MATERIALIZED (
     SELECT q.*, s.shard
-      FROM unnest(%(shards)s::smallint[]) AS s (shard)
+      FROM unnest(%(shards)s::smallint[], %(lows)s::timestamptz[], %(places)s::bigint[]) AS s (shard, low, place)
      CROSS JOIN LATERAL (
         SELECT u.* FROM (
             (SELECT 'event' AS queue, e.ctid AS tid, e.id AS place, e.customer_id, e.effective_at AS at,
                     e.profile IS NOT NULL OR EXISTS (SELECT 1 FROM journeys.interests n WHERE n.event_type = e.type) AS rounds
                FROM journeys.event_inbox e
-              WHERE e.shard = s.shard AND e.effective_at <= %(now)s::timestamptz
+              WHERE e.shard = s.shard AND e.effective_at <= %(now)s::timestamptz AND (e.effective_at, e.id) >= (s.low, s.place)
               ORDER BY e.effective_at, e.id LIMIT %(per_shard)s::integer)
             UNION ALL
             (SELECT 'date', m.ctid, 2::bigint << 60, m.customer_id, m.at, true
                FROM journeys.customer_moments m
-              WHERE m.shard = s.shard AND m.at <= %(moments_until)s::timestamptz AND m.kind = 'date'
+              WHERE m.shard = s.shard AND m.at <= %(moments_until)s::timestamptz AND m.at >= s.low AND m.kind = 'date'
               ORDER BY m.at LIMIT %(per_shard)s::integer)
             UNION ALL
             (SELECT 'change', c.ctid, (3::bigint << 60) + c.id, c.customer_id, c.at, true
                FROM journeys.customer_changes c
-              WHERE c.shard = s.shard AND c.at <= %(moments_until)s::timestamptz
+              WHERE c.shard = s.shard AND c.at <= %(moments_until)s::timestamptz AND (c.at, c.id) >= (s.low, s.place - (3::bigint << 60))
               ORDER BY c.at, c.id LIMIT %(per_shard)s::integer)
             UNION ALL
             (SELECT 'move', c.ctid, (4::bigint << 60) + c.id, c.customer_id, c.occurred_at, true
                FROM journeys.segment_changes c
               WHERE c.shard = s.shard AND c.occurred_at <= %(moments_until)s::timestamptz
+                AND (c.occurred_at, c.id) >= (s.low, s.place - (4::bigint << 60))
               ORDER BY c.occurred_at, c.id LIMIT %(per_shard)s::integer)
             UNION ALL
             (SELECT 'watch', m.ctid, 6::bigint << 60, m.customer_id, m.at, true
                FROM journeys.customer_moments m
-              WHERE m.shard = s.shard AND m.at <= %(moments_until)s::timestamptz AND m.kind = 'watch'
+              WHERE m.shard = s.shard AND m.at <= %(moments_until)s::timestamptz AND m.at >= s.low AND m.kind = 'watch'
               ORDER BY m.at LIMIT %(per_shard)s::integer)) AS u
          ORDER BY u.at, u.place
          LIMIT %(per_shard)s::integer) AS q
@@ -40,6 +42,13 @@ WITH picked AS MATERIALIZED (
     SELECT p.*, count(*) FILTER (WHERE rounds) OVER (PARTITION BY customer_id ORDER BY at, place) AS nth,
            count(*) OVER (PARTITION BY shard) AS of_shard, max(at) OVER (PARTITION BY shard) AS last_at
       FROM picked p
+), ends AS (
+    -- of a shard of which not all was taken, the first place that may hold a row yet
+    SELECT n.shard, coalesce(min(n.at) FILTER (WHERE n.nth > %(per_customer)s::integer), max(n.last_at)) AS at,
+           coalesce(min(n.place) FILTER (WHERE n.nth > %(per_customer)s::integer), max(n.place) FILTER (WHERE n.at = n.last_at)) AS place
+      FROM numbered n
+     WHERE n.nth > %(per_customer)s::integer OR n.of_shard >= %(per_shard)s::integer
+     GROUP BY n.shard
 ), own AS MATERIALIZED (
     SELECT w.queue, w.tid, w.customer_id, w.at
       FROM (SELECT 'event' AS queue, e.ctid AS tid, e.customer_id, e.effective_at AS at
@@ -127,8 +136,8 @@ WITH picked AS MATERIALIZED (
     RETURNING 1
 ), stats AS (
     -- the whole batch at once: a condition whose place lies before last_at counts the history up to its place instead
-    INSERT INTO journeys.customer_event_stats AS s (customer_id, type, first_at, last_at, last_seq, n)
-    SELECT customer_id, type, min(occurred_at), max(occurred_at), max(seq), count(*) FROM fresh GROUP BY customer_id, type
+    INSERT INTO journeys.customer_event_stats AS s (customer_id, type, shard, first_at, last_at, last_seq, n)
+    SELECT customer_id, type, min(shard), min(occurred_at), max(occurred_at), max(seq), count(*) FROM fresh GROUP BY customer_id, type
     ON CONFLICT (customer_id, type) DO UPDATE SET
         first_at = least(s.first_at, excluded.first_at),
         last_at = greatest(s.last_at, excluded.last_at),
@@ -174,4 +183,8 @@ SELECT (SELECT count(*) FROM taken) + (SELECT count(*) FROM come) + (SELECT coun
        (SELECT count(*) FROM history) AS routed,
        (SELECT count(*) FROM rounds) AS in_rounds,
        (SELECT count(*) FROM stats) + (SELECT count(*) FROM horizons) AS stats,
+       (SELECT min(occurred_at) FROM moments) AS came,
+       (SELECT array_agg(shard) FROM ends) AS end_shards,
+       (SELECT array_agg(at) FROM ends) AS end_ats,
+       (SELECT array_agg(place) FROM ends) AS end_places,
        (SELECT extract(epoch FROM %(now)s::timestamptz - min(effective_at)) FROM taken)::double precision AS lag_seconds

@@ -31,8 +31,8 @@ COMMENT ON TABLE journeys.segments IS 'deployed segments, unnamed ones of condit
 COMMENT ON COLUMN journeys.segments.refreshed_at IS 'kind table: when its table was last compared with the members';
 
 ALTER TABLE journeys.interests DROP CONSTRAINT interests_kind_check;
-ALTER TABLE journeys.interests ADD CONSTRAINT interests_kind_check CHECK (kind IN ('entry', 'goal', 'exit', 'wake', 'segment', 'date', 'follow'));
-COMMENT ON COLUMN journeys.interests.kind IS 'segment: a condition''s members (workflow_id is the segment); date: plans of a date trigger; follow: waits for a date that may move';
+ALTER TABLE journeys.interests ADD CONSTRAINT interests_kind_check CHECK (kind IN ('entry', 'goal', 'exit', 'wake', 'segment', 'date', 'follow', 'watch'));
+COMMENT ON COLUMN journeys.interests.kind IS 'segment: a condition''s members (workflow_id is the segment); date: plans of a date trigger; follow: waits for a date that may move; watch: when time alone may bring about a goal or an exit (the uid is that of the exits)';
 COMMENT ON COLUMN journeys.interests.event_type IS 'an event type, or key:<profile key> that changed, or recheck:<uid> for a condition whose time has come';
 
 CREATE TABLE journeys.engine_builds (
@@ -43,6 +43,24 @@ CREATE TABLE journeys.engine_builds (
     PRIMARY KEY (kind, ref, shard)
 );
 COMMENT ON TABLE journeys.engine_builds IS 'what a deploy left to be computed for everybody, a row per shard until done: members of a segment, plans of a date trigger, members that enter at activation';
+
+-- Segments, and audiences that ask for events, are computed for everybody of some shards. No index on it: some shards are some rows of
+-- every page. Made anew, because at the table's end the column would take eight bytes instead of two.
+ALTER TABLE journeys.customer_event_stats RENAME TO stats_before;
+ALTER TABLE journeys.stats_before DROP CONSTRAINT customer_event_stats_pkey;
+CREATE TABLE journeys.customer_event_stats (
+    customer_id text NOT NULL,
+    type        text NOT NULL,
+    shard       smallint NOT NULL,
+    first_at    timestamptz NOT NULL,
+    last_at     timestamptz NOT NULL,
+    last_seq    bigint NOT NULL,
+    n           bigint NOT NULL
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
+INSERT INTO journeys.customer_event_stats
+SELECT customer_id, type, journeys.shard_of(customer_id), first_at, last_at, last_seq, n FROM journeys.stats_before ORDER BY customer_id, type;
+ALTER TABLE journeys.customer_event_stats ADD PRIMARY KEY (customer_id, type);
+DROP TABLE journeys.stats_before;
 
 -- ---------------------------------------------------------------------------------------------------------------
 -- Moments: points in a customer's time at which something has to be looked at, beside the events
@@ -86,9 +104,9 @@ CREATE TABLE journeys.customer_moments (
 ) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX customer_moments_order ON journeys.customer_moments (shard, at);
 COMMENT ON COLUMN journeys.customer_moments.known_at IS 'when what it was worked out from was received: a date that had gone by then came too late';
-COMMENT ON TABLE journeys.customer_moments IS 'watch: when a condition of this customer may change by time alone (ref: its uid); date: when a date trigger fires (ref: workflow.trigger)';
+COMMENT ON TABLE journeys.customer_moments IS 'watch: when a condition of this customer may change by time alone (ref: the uid of the segment, or of a workflow''s exits); date: when a date trigger fires (ref: workflow.trigger)';
 
--- Keys of patches that something watches become changes; a patch that says it is from the future is from now.
+-- Keys of patches that something watches become changes, updated_at with each of them; a patch that says it is from the future is from now.
 CREATE FUNCTION journeys.note_changes(ids text[], patches jsonb[], ats timestamptz[]) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
@@ -100,7 +118,8 @@ BEGIN
      CROSS JOIN (SELECT journeys.clock_now() AS now) c
      CROSS JOIN unnest(ids, patches, ats) AS u (id, patch, at)
      CROSS JOIN LATERAL (
-        SELECT array_agg(o.key) AS keys FROM jsonb_object_keys(CASE WHEN jsonb_typeof(u.patch) = 'object' THEN u.patch ELSE '{}' END) AS o (key)
+        SELECT array_agg(o.key) AS keys
+          FROM (SELECT jsonb_object_keys(CASE WHEN jsonb_typeof(u.patch) = 'object' THEN u.patch ELSE '{}' END) UNION SELECT 'updated_at') AS o (key)
          WHERE o.key = ANY (d.watched_keys)) AS k
      WHERE d.watched_keys <> '{}' AND k.keys IS NOT NULL;
     GET DIAGNOSTICS noted = ROW_COUNT;
@@ -185,6 +204,9 @@ CREATE INDEX customer_profiles_shard ON journeys.customer_profiles (shard);
 ALTER TABLE journeys.engine_shards ADD COLUMN planned_until timestamptz;
 COMMENT ON COLUMN journeys.engine_shards.planned_until IS 'every tick of a schedule up to here was planned for the shard''s customers';
 
+CREATE SEQUENCE journeys.engine_turns AS bigint;
+COMMENT ON SEQUENCE journeys.engine_turns IS 'a number for each transaction that held shards: a worker sees whether another was there since';
+
 CREATE TABLE journeys.schedule_ticks (
     workflow_id text NOT NULL,
     trigger_id  text NOT NULL,
@@ -263,6 +285,7 @@ ALTER TABLE journeys.tasks
     ADD COLUMN closed_by text,
     ADD COLUMN outcome text,
     ADD COLUMN note text;
+COMMENT ON COLUMN journeys.tasks.created_at IS 'when the step was done, in the journey''s own time';
 CREATE INDEX tasks_open ON journeys.tasks (due_at) WHERE status = 'open';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA journeys FROM PUBLIC;
