@@ -235,7 +235,10 @@ def _segments(conn: sa.Connection, project: Project) -> list[SegmentChange]:
 
 
 def _documents(conn: sa.Connection, project: Project) -> list[str]:
-    row = conn.execute(sa.select(deployment.c.policies, deployment.c.catalogue, deployment.c.sources)).mappings().one()
+    row = conn.execute(sa.select(deployment)).mappings().one()
+    if row["deployed_at"] is None:
+        # the first deploy changes nothing that anybody knew
+        return []
     documents: dict[str, Any] = {
         "policies": project.policies.model_dump(mode="json"),
         "catalogue": project.catalogue.model_dump(mode="json"),
