@@ -144,7 +144,7 @@ def test_a_task_that_lacks_a_value_is_logged_and_the_journey_goes_on(world: Worl
     assert {name: (task.title, task.body, task.assignee) for name, task in tasks.items()} == {
         "ann": ("Call Ann about k1", "red", "eve"), "cid": ("Call Cid about k1", None, "sales"),
     }  # fmt: skip
-    assert {(task.due_at, task.created_at, task.status) for task in tasks.values()} == {(at(2, hours=1), at(1), "open")}
+    assert {(task.due_at, task.created_at, task.status) for task in tasks.values()} == {(at(2, hours=1), at(0, hours=1), "open")}
     states = {row.customer_id: (row.state, row.reason) for row in world.log() if row.step_key == "work"}
     assert states["ann"] == ("done", None)
     assert states["bob"] == ("failed", "the title names something that is missing")

@@ -191,7 +191,7 @@ steps:
 
 
 def test_conditions_count_from_the_steps_own_time(world: World) -> None:
-    """days_since at the step's logical time, however late the engine is; older goes before the condition."""
+    """days_since at the journey's logical time, however late the engine is: it leaves at the very instant, between two steps."""
     world.deploy("""
 workflow: leave
 triggers: [{event: go}]
@@ -203,7 +203,7 @@ steps:
 """)
     world.event("ann", "go", at(), profile={"created_at": "2026-03-02T09:00:00Z"})
     world.tick(at(30))
-    assert ended(world, "ann") == ("third", at(2, hours=12), "exit_rule")
+    assert ended(world, "ann") == ("third", at(2), "exit_rule")
 
 
 def patch(world: World, customer: str, **columns: object) -> None:
