@@ -61,8 +61,17 @@ _READY_WITHIN = 120.0
 _STOPPED_WITHIN = 2 * keeper.PATIENCE + 5
 _LOG_LINES = 6
 _log = logging.getLogger(__name__)
+
+
+class _Keeper(subprocess.Popen[bytes]):
+    """It outlives us on purpose: Python shall not warn of it when we end."""
+
+    def __del__(self) -> None:
+        """Nothing."""
+
+
 # keepers that this process started: they are its children, and it must reap them
-_children: dict[Path, subprocess.Popen[bytes]] = {}
+_children: dict[Path, _Keeper] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +168,7 @@ def _launch(place: Place, binaries: Path, order: dict[str, Any]) -> None:
     order |= {"home": str(place.home), "binaries": str(binaries), "user": place.user, "socket": str(place.socket)}
     _reap(place)
     with place.log.open("ab") as log:
-        _children[place.home] = subprocess.Popen(
+        _children[place.home] = _Keeper(
             [sys.executable, "-I", keeper.__file__, json.dumps(order)],
             stdin=subprocess.DEVNULL,
             stdout=log,
