@@ -33,6 +33,7 @@ def main(argv: list[str] | None = None) -> Any:
     try:
         build_app()(argv if argv is not None else sys.argv[1:])
     except Exception as error:
+        # asked only now: these take a second to import, and every command ends in a SystemExit
         said = str(error) if isinstance(error, known_errors()) else _about_the_tables(error)
         if said is None:
             raise

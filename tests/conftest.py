@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import shutil
+import signal
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from databases import Databases
 
 from journey_pipelines.settings import settings
 from journey_pipelines.store import hashes, server, tables, zones
@@ -30,6 +30,9 @@ _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off",
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # in a shell's background job: every program that a test starts and interrupts would ignore it, too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         folder = Path(tempfile.mkdtemp(prefix="journeys-test-"))
         # as root the server runs as somebody else, who must get in
@@ -97,29 +100,22 @@ def template(_admin: sa.Engine) -> str:
     return name
 
 
-def _clone(conn: sa.Connection, template: str, name: str) -> None:
-    """Autovacuum may be at the template for a moment, and on a busy machine for longer than the server waits for it."""
-    for left in range(5, -1, -1):
-        try:
-            conn.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
-            return
-        except sa.exc.OperationalError as error:
-            if getattr(error.orig, "sqlstate", None) != "55006" or not left:
-                raise
-            time.sleep(1)
+@pytest.fixture(scope="session")
+def _databases(_admin: sa.Engine, template: str) -> Iterator[Databases]:
+    with _admin.connect() as conn:
+        driver = conn.connection.driver_connection
+        assert driver is not None
+        databases = Databases(driver, template)
+        yield databases
+        databases.close()
 
 
 @pytest.fixture
-def db_url(_admin: sa.Engine, template: str) -> Iterator[str]:
-    """The URL of a fresh migrated database, zones included, dropped after the test."""
-    # not from `random`, which pytest-randomly seeds: two sessions may share the server
-    name = f"journeys_test_{secrets.token_hex(6)}"
-    with _admin.connect() as conn:
-        conn.execute(sa.text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-        _clone(conn, template, name)
+def db_url(_admin: sa.Engine, _databases: Databases) -> Iterator[str]:
+    """The URL of a migrated database in which nothing has happened, zones included; nobody else has it."""
+    name = _databases.take()
     yield _admin.url.set(database=name).render_as_string(hide_password=False)
-    with _admin.connect() as conn:
-        conn.execute(sa.text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+    _databases.give_back(name)
 
 
 @pytest.fixture

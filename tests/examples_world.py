@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,7 +15,7 @@ from engine_world import World
 
 from journey_pipelines.engine.deploy import deploy
 from journey_pipelines.store import tables as t
-from journey_pipelines.workflows.load import load_project
+from journey_pipelines.workflows.load import Project, load_project
 
 EXAMPLES = Path(__file__).parent / "examples"
 BERLIN, NEW_YORK, KOLKATA, AUCKLAND = "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Auckland"
@@ -87,6 +88,12 @@ class Story:
         self.then(when, act)
 
 
+@cache
+def _examples() -> Project:
+    """Read once: half a second."""
+    return load_project(EXAMPLES)
+
+
 class ExampleWorld(World):
     """A database with the example project deployed."""
 
@@ -95,7 +102,7 @@ class ExampleWorld(World):
         shutil.copytree(EXAMPLES, root)
         super().__init__(db, root, batch_size=batch_size)
         self.now = now
-        deploy(db, load_project(root), now)
+        deploy(db, _examples(), now)
         self.tick(now)
 
     def begin_again(self, *, batch_size: int = 10_000) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from journey_pipelines.compiler.batch import batch_events
 from journey_pipelines.compiler.calendar_dates import date_of, next_date_of
+from journey_pipelines.compiler.kept import kept
 from journey_pipelines.compiler.people import customer_scope
 from journey_pipelines.compiler.relevance import relevance_of
 from journey_pipelines.compiler.scopes import context_of, journey_scope, later, profile_of
@@ -24,6 +25,7 @@ from journey_pipelines.workflows.definition import Definition
 from journey_pipelines.workflows.model import DateTrigger, DateWait, Step
 
 
+@kept
 def follow_statement(definition: Definition, step: Step, uid: int, around: Surroundings) -> Statement:
     """Journeys of any version that wait at this step for a date that is another now: due then, or, if it has gone by, at the round's row.
 

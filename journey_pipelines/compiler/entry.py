@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from journey_pipelines.compiler import emit
 from journey_pipelines.compiler.candidates import candidates_of, hashed, kept_payload, trigger_events
+from journey_pipelines.compiler.kept import kept
 from journey_pipelines.compiler.room import entered_by_bucket, roomy, wanted
 from journey_pipelines.compiler.statement import NOW, Statement, compile_statement, lit
 from journey_pipelines.compiler.surroundings import Surroundings
@@ -37,6 +38,7 @@ class EntryStatements:
     wanted: Statement | None = None
 
 
+@kept
 def entry_statements(definition: Definition, version: int, around: Surroundings) -> EntryStatements:
     """Compile the triggers and `entry` of one version."""
     workflow = definition.workflow

@@ -8,13 +8,14 @@ and plans the next; when the journey has ended it plans none, so that nothing is
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from journey_pipelines.compiler.batch import batch_events
+from journey_pipelines.compiler.kept import kept
 from journey_pipelines.compiler.relevance import Relevance, recheck_word, relevance_of
 from journey_pipelines.compiler.rule_uids import Rule, exit_uid, timed_rules
 from journey_pipelines.compiler.scopes import context_of, journey_scope, profile_of
@@ -34,7 +35,8 @@ def watch_words(definition: Definition) -> set[str]:
     return _relevance(definition, rules).words() | {recheck_word(exit_uid(definition))} if rules else set()
 
 
-def watch_statement(definition: Definition, words: Iterable[str], around: Surroundings) -> Statement:
+@kept
+def watch_statement(definition: Definition, words: Collection[str], around: Surroundings) -> Statement:
     """For the customers of a round's rows that `words` bring; `watched` counts what was written."""
     rules = timed_rules(definition)
     b = batch_events

@@ -17,6 +17,7 @@ from journey_pipelines.compiler import emit
 from journey_pipelines.compiler.batch import batch_events
 from journey_pipelines.compiler.details import json_object, null_json
 from journey_pipelines.compiler.journeys import end_admissions, transitions
+from journey_pipelines.compiler.kept import kept
 from journey_pipelines.compiler.rule_rows import RuleRows, described, in_round, resolved, rule_words
 from journey_pipelines.compiler.rule_uids import Rule, is_condition
 from journey_pipelines.compiler.scopes import later
@@ -52,6 +53,7 @@ def exit_words(definition: Definition) -> set[str]:
     return {exit_event(workflow.id), *words}
 
 
+@kept
 def goal_statements(definition: Definition, around: Surroundings) -> RuleStatements | None:
     """Count conversions; None where the workflow has no goal."""
     goal = definition.workflow.goal
@@ -63,6 +65,7 @@ def goal_statements(definition: Definition, around: Surroundings) -> RuleStateme
     )
 
 
+@kept
 def exit_statements(definition: Definition, around: Surroundings) -> RuleStatements:
     """End journeys, then take back what they have not sent."""
     name = f"{definition.workflow.id}: exit"

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from journey_pipelines.compiler.details import built_object
+from journey_pipelines.compiler.kept import kept
 from journey_pipelines.compiler.people import customer_scope, shard_people
 from journey_pipelines.compiler.relevance import relevance_of
 from journey_pipelines.compiler.statement import CUSTOMERS, DEFAULT_ZONE, NOW, SHARDS, TICK_AT, ZONES, Statement, compile_statement, lit
@@ -24,6 +25,7 @@ _BAND = 1
 _COLUMNS = ["id", "source", "source_event_id", "customer_id", "type", "occurred_at", "received_at", "payload"]
 
 
+@kept
 def tick_statement(definition: Definition, trigger: ScheduleTrigger, around: Surroundings) -> Statement:
     """Ask the audience of some shards in, at :tick_at; with `timezone: customer` those who live in :zones."""
     # the audience as it is at the tick: everything that happened up to it, and no other tick of the same instant
@@ -53,6 +55,7 @@ def tick_statement(definition: Definition, trigger: ScheduleTrigger, around: Sur
     return _ask(f"{definition.workflow.id}/{trigger.id}: tick", definition, query, "schedule", key, TICK_AT, payload)
 
 
+@kept
 def existing_statement(definition: Definition, trigger_id: str, segment_id: str) -> Statement:
     """Ask the members that a segment has now in: `entry.existing: enter`."""
     m = segment_memberships

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
+from journey_pipelines.compiler.kept import kept
 from journey_pipelines.compiler.people import customer_scope, round_people, shard_people
 from journey_pipelines.compiler.relevance import Relevance, recheck_word, relevance_of
 from journey_pipelines.compiler.scopes import profile_of
@@ -28,6 +29,7 @@ def segment_words(uid: int, when: str, types: Mapping[str, str]) -> set[str]:
     return relevance_of([when], types).words() | {recheck_word(uid)}
 
 
+@kept
 def round_statement(segment_id: str, uid: int, when: str, types: Mapping[str, str], around: Surroundings) -> Statement:
     """The transitions of a round's customers; `emitted` counts them."""
     relevance = relevance_of([when], types)
@@ -35,6 +37,7 @@ def round_statement(segment_id: str, uid: int, when: str, types: Mapping[str, st
     return compile_statement(f"segment {segment_id}", _evaluate(segment_id, uid, when, types, around, relevance, people, build=False))
 
 
+@kept
 def build_statement(segment_id: str, uid: int, when: str, types: Mapping[str, str], around: Surroundings) -> Statement:
     """The members among everybody of some shards. After a deploy: being found in is no transition, and is told to nobody."""
     relevance = relevance_of([when], types)

@@ -10,6 +10,7 @@ from journey_pipelines.compiler.arrive import arrival
 from journey_pipelines.compiler.claim import StepStatements, count_of
 from journey_pipelines.compiler.facts import facts_of, leaves
 from journey_pipelines.compiler.journeys import end_admissions, transitions
+from journey_pipelines.compiler.kept import kept
 from journey_pipelines.compiler.route import assignments
 from journey_pipelines.compiler.rule_uids import stepwise
 from journey_pipelines.compiler.rule_watch import arrival_moments
@@ -21,6 +22,7 @@ from journey_pipelines.workflows.definition import Definition
 from journey_pipelines.workflows.model import END, Step
 
 
+@kept
 def step_statements(definition: Definition, step: Step, uid: int, around: Surroundings) -> StepStatements:
     """The advance of one step for the journeys that carry `uid`."""
     # a second write of a customer's row in one statement would vanish
@@ -29,6 +31,7 @@ def step_statements(definition: Definition, step: Step, uid: int, around: Surrou
     return StepStatements(uid, name, lambda due: _advance(definition, step, uid, due, around), one_each)
 
 
+@kept
 def arrive_statements(definition: Definition, step: Step, uid: int, around: Surroundings) -> StepStatements:
     """What a step does first with the journeys that carry its arrival's `uid` (see `arrive`)."""
     name = f"{definition.workflow.id}/{step.id}: arrive"

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.selectable import LateralFromClause
 
 from journey_pipelines.compiler.batch import batch_events
+from journey_pipelines.compiler.kept import kept
 from journey_pipelines.compiler.scopes import context_of, event_scope, journey_scope, later, profile_of
 from journey_pipelines.compiler.statement import FOREVER_SEQ, HIGH, LOW, ROUND, TS, Statement, compile_statement, lit
 from journey_pipelines.compiler.surroundings import Surroundings
@@ -102,6 +103,7 @@ def history_of_wait(
     )
 
 
+@kept
 def wake_statement(definition: Definition, step: Step, step_uid: int, around: Surroundings) -> Statement:
     """Journeys of any version at this step whose event came: due at once, at the event's place in time, or their own where that is later.
 

@@ -7,10 +7,11 @@ Pure but for the zones: a `Calendar` answers for any span of time, and keeps wha
 from __future__ import annotations
 
 import bisect
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
+from itertools import takewhile
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim
@@ -21,6 +22,12 @@ from journey_pipelines.workflows.model import ScheduleTrigger
 AHEAD = timedelta(hours=6)
 #: later than this a tick is missed: `catchup` says what becomes of it
 MISSED = timedelta(hours=1)
+#: ticks so far back are worked out again where somebody asks for them
+_KEPT = timedelta(days=2)
+#: more than any wall is ahead of UTC, or behind it
+_WIDEST = timedelta(hours=16)
+#: more than a wall is turned at once
+_TURNED = timedelta(hours=3)
 
 
 @dataclass(frozen=True)
@@ -55,14 +62,23 @@ class Calendar:
         """Ticks later than `after`, up to and with `until`, in order."""
         if not self.schedules or until <= after:
             return []
-        if self._start is None or self._until is None or after < self._start or until > self._until:
-            start, end = after, until + AHEAD
-            self._start, self._until = start, end
-            found = [tick for schedule in self.schedules for tick in self._of(schedule, start, end)]
-            self._ticks = sorted(found, key=lambda tick: (tick.at, tick.workflow_id, tick.trigger.id))
+        if self._start is None or self._until is None or after > self._until:
+            self._start, self._until, self._ticks = after, after, []
+        if after < self._start:
+            self._ticks = self._found(after, self._start) + self._ticks
+            self._start = after
+        if until > self._until:
+            # what a shard that is behind asks next stays, what lies further back than that is left behind
+            first = bisect.bisect_right(self._ticks, after - _KEPT, key=lambda tick: tick.at)
+            self._ticks = self._ticks[first:] + self._found(self._until, until + AHEAD)
+            self._start, self._until = max(self._start, after - _KEPT), until + AHEAD
         first = bisect.bisect_right(self._ticks, after, key=lambda tick: tick.at)
         last = bisect.bisect_right(self._ticks, until, key=lambda tick: tick.at)
         return self._ticks[first:last]
+
+    def _found(self, after: datetime, until: datetime) -> list[Tick]:
+        found = [tick for schedule in self.schedules for tick in self._of(schedule, after, until)]
+        return sorted(found, key=lambda tick: (tick.at, tick.workflow_id, tick.trigger.id))
 
     @cached_property
     def _zones(self) -> list[str]:
@@ -76,8 +92,10 @@ class Calendar:
                 yield Tick(at, schedule.workflow_id, trigger)
             return
         by_instant: dict[datetime, list[str]] = {}
+        # the walls' times are the same for all 600 zones: cron is asked once
+        walls = _walls(trigger, after, until)
         for zone in self._zones:
-            for at in instants(trigger, zone, after, until):
+            for at in _on(walls, zone, after, until):
                 by_instant.setdefault(at, []).append(zone)
         for at, zones in by_instant.items():
             yield Tick(at, schedule.workflow_id, trigger, tuple(zones))
@@ -89,22 +107,31 @@ def _place(zone: str) -> ZoneInfo:
     return ZoneInfo(zone)
 
 
-def instants(trigger: ScheduleTrigger, zone: str, after: datetime, until: datetime) -> Iterable[datetime]:
+def instants(trigger: ScheduleTrigger, zone: str, after: datetime, until: datetime) -> Iterator[datetime]:
     """UTC instants of a schedule's local times in a zone, in (after, until]."""
+    return _on(_walls(trigger, after, until), zone, after, until)
+
+
+def _walls(trigger: ScheduleTrigger, after: datetime, until: datetime) -> list[datetime]:
+    """A schedule's times on any wall between two instants, and more: naive, so that cron counts wall-clock days; in order."""
     if until <= after:
-        return
-    place = _place(zone)
+        return []
     if trigger.at is not None:
-        at = utc_of(datetime.fromisoformat(trigger.at), place)
-        if after < at <= until:
-            yield at
-        return
+        return [datetime.fromisoformat(trigger.at)]
     assert trigger.cron is not None
-    # naive local times, so that cron counts wall-clock days; from a day before, because the wall may be ahead or behind
+    # from a day before: what a gap swallows comes later than the wall said
+    start = (after.astimezone(UTC) - timedelta(days=1) - _WIDEST).replace(tzinfo=None)
+    end = (until.astimezone(UTC) + _TURNED + _WIDEST).replace(tzinfo=None)
+    return list(takewhile(lambda local: local <= end, CronSim(trigger.cron, start)))
+
+
+def _on(walls: Sequence[datetime], zone: str, after: datetime, until: datetime) -> Iterator[datetime]:
+    """The instants in (after, until] of such times on the walls of a zone."""
+    place = _place(zone)
     seen: set[datetime] = set()
-    for local in CronSim(trigger.cron, (after.astimezone(place) - timedelta(days=1)).replace(tzinfo=None)):
+    for local in walls[bisect.bisect_left(walls, (after.astimezone(place) - timedelta(days=1)).replace(tzinfo=None)) :]:
         at = utc_of(local, place)
-        if at > until + timedelta(hours=3):
+        if at > until + _TURNED:
             return
         if after < at <= until and at not in seen:
             seen.add(at)

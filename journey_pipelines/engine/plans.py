@@ -181,6 +181,12 @@ class Plans:
 
     def build(self, kind: str, ref: str) -> Statement | None:
         """What computes a segment, a date's plans or the members to be asked in for everybody of some shards; None for what has gone."""
+        if ("build", kind, ref) not in self._compiled:
+            self._compiled["build", kind, ref] = self._compile_build(kind, ref)
+        found: Statement | None = self._compiled["build", kind, ref]
+        return found
+
+    def _compile_build(self, kind: str, ref: str) -> Statement | None:
         if kind == "segment":
             if ref not in self.segments:
                 return None

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -250,15 +251,20 @@ def test_hours_and_ticks_are_above_nothing(world: World, db_url: str) -> None:
         forecast(world.db, hours=0)
 
 
-def command(db_url: str, *options: str) -> subprocess.Popen[str]:
+@contextmanager
+def command(db_url: str, *options: str) -> Iterator[subprocess.Popen[str]]:
     environment = {**os.environ, "DATABASE_URL": db_url, "COLUMNS": "200", "PYTHONWARNINGS": "ignore"}
     words = [sys.executable, "-c", "from journey_pipelines.cli import main; main()", "run", "--dry-run", *options]
-    return subprocess.Popen(words, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with subprocess.Popen(words, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_the_command_prints_it(world: World, db_url: str) -> None:
-    process = command(db_url, "--hours", "6")
-    said, wrong = process.communicate(timeout=100)
+    with command(db_url, "--hours", "6") as process:
+        said, wrong = process.communicate(timeout=100)
     assert process.returncode == 0, wrong
     assert "nothing was written, nothing was sent" in said
     assert "exit_rule 2" in said and "push" in said and "2026-03-02 12:00" in said
@@ -266,8 +272,8 @@ def test_the_command_prints_it(world: World, db_url: str) -> None:
 
 
 def test_the_command_as_json(world: World, db_url: str) -> None:
-    process = command(db_url, "--hours", "1", "--json")
-    said, wrong = process.communicate(timeout=100)
+    with command(db_url, "--hours", "1", "--json") as process:
+        said, wrong = process.communicate(timeout=100)
     assert process.returncode == 0, wrong
     found = json.loads(said)
     assert found["workflows"][0]["steps"][0]["step"] == "nudge"
@@ -277,13 +283,13 @@ def test_the_command_as_json(world: World, db_url: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_nothing_behind(world: World, db_url: str, number: signal.Signals) -> None:
     before = fingerprint(world.db)
-    process = command(db_url, "--hours", "8000")
-    deadline = time.monotonic() + 60
-    while not copies(db_url) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.5)
-    process.send_signal(number)
-    _, wrong = process.communicate(timeout=60)
+    with command(db_url, "--hours", "8000") as process:
+        deadline = time.monotonic() + 60
+        while not copies(db_url) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(number)
+        _, wrong = process.communicate(timeout=60)
     assert process.returncode == 130, wrong
     assert "the database is as it was" in wrong
     assert copies(db_url) == []
