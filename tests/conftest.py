@@ -1,4 +1,4 @@
-"""Databases for tests: a server for the session, a migrated template on it, a clone of the template for every test that asks.
+"""Databases for tests: a server for the session, a migrated template on it, and for every test that asks a database like the template.
 
 The server is DATABASE_URL's, where it is set, else an embedded one in a temporary folder, started by the first test
 that needs it and stopped with the session. xdist's workers share both.
@@ -25,6 +25,12 @@ from journey_pipelines.store.migrate import MIGRATIONS, migrate
 
 _FOLDER = "JOURNEYS_TEST_FOLDER"
 _TEMPLATE_LOCK = 7_301_442
+# Files of a quarter of a minute and more, the longest first; but two that start Dagster's processes are not begun together.
+_LONG = (
+    "test_demo", "test_engine_model", "test_dry_run", "test_cdnow", "test_project_commands", "test_daemon", "test_store_server",
+    "test_delivery_failpoints", "test_benchmarks", "test_engine_concurrency", "test_engine_rule_times", "test_intake_replay",
+    "test_engine_ticks",
+)  # fmt: skip
 # Nothing here outlives the session, so nothing has to reach the disk.
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "256MB", "max_wal_size": "1GB"}
 
@@ -43,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first, whatever the random order of the rest: a worker that meets them last works on alone."""
-    items.sort(key=lambda item: "acceptance" not in item.path.parts)
+    items.sort(key=lambda item: _LONG.index(item.path.stem) if item.path.stem in _LONG else len(_LONG))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

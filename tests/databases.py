@@ -83,15 +83,13 @@ class Databases:
         self._used: dict[str, int] = {}
 
     def take(self) -> str:
-        """The name of a database that is as the template; none has had this name before."""
-        # not from `random`, which pytest-randomly seeds: two sessions may share the server
-        name = f"journeys_test_{secrets.token_hex(6)}"
+        """The name of a database that is as the template, with nobody in it; no test before had this name."""
         if self._free:
-            before, since = self._free.popitem()
-            # or the server waits a tenth of a second for whoever has just cleaned it
-            self._is_alone(before)
-            self._admin.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(before), sql.Identifier(name)))
+            name, since = self._free.popitem()
+            # who has cleaned it may not quite have gone
+            self._is_alone(name)
         else:
+            name = _new_name()
             self._clone(name)
             since = _now(self._admin)
         self._used[name] = since
@@ -102,6 +100,10 @@ class Databases:
         since = self._used.pop(name)
         with contextlib.suppress(psycopg.Error):
             if self._is_alone(name):
+                # a process that was left behind does not find it again
+                new = _new_name()
+                self._admin.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(name), sql.Identifier(new)))
+                name = new
                 with self._connect(name) as conn:
                     if self._cleaned(conn, since):
                         self._free[name] = _now(conn)
@@ -167,6 +169,11 @@ class Databases:
         conn.execute("SELECT pg_stat_force_next_flush()")
         conn.execute("SELECT pg_stat_reset()")
         return True
+
+
+def _new_name() -> str:
+    # not from `random`, which pytest-randomly seeds: two sessions may share the server
+    return f"journeys_test_{secrets.token_hex(6)}"
 
 
 def _emptied(conn: psycopg.Connection, tables: list[str]) -> bool:

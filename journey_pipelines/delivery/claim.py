@@ -90,6 +90,8 @@ class Ledger:
         self._due = due_statement(channel, consent, leaving)
         self._details = details_statement()
         self._claim = claim_statement(channel, consent, leaving)
+        #: whether others held all shards when it last looked: then nobody knows whether something is due
+        self.kept_out = False
         # what was sent leaves dead entries in the outbox's index, as long as some old snapshot lasts
         self._patience, self._since = Patience(), BEGINNING
 
@@ -100,6 +102,7 @@ class Ledger:
         soon as there is something.
         """
         held = list(conn.scalars(LOCK_FREE_SHARDS, {"shards": list(shards)}))
+        self.kept_out = not held
         if not held:
             return [], Counter()
         rooms = self._limits.rooms(conn, now)

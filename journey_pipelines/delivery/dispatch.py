@@ -96,7 +96,7 @@ class _Dispatcher:
             while self._lanes:
                 if self._patient_turn():
                     last_work = time.monotonic()
-                elif not any(lane.busy for lane in self._lanes) and time.monotonic() - last_work >= linger:
+                elif not any(lane.busy or lane.kept_out for lane in self._lanes) and time.monotonic() - last_work >= linger:
                     break
                 else:
                     wait_for(self._lanes, POLL)

@@ -56,6 +56,11 @@ class Lane:
         return bool(self._sending)
 
     @property
+    def kept_out(self) -> bool:
+        """Its last look met others in all shards: that it found nothing says nothing."""
+        return self.flows and self.ledger.kept_out
+
+    @property
     def futures(self) -> list[Future[Sent]]:
         return self._sending
 

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from engine_world import World, at
 
-from journey_pipelines.engine.calendar import instants
+from journey_pipelines.engine.calendar import AHEAD, Calendar, Scheduled, instants
 from journey_pipelines.engine.tick import Worker
 from journey_pipelines.store import moment_tables as m
 from journey_pipelines.workflows.model import ScheduleTrigger
@@ -132,3 +132,21 @@ def test_one_tick_a_local_day_on_every_night_that_clocks_change() -> None:
         found = list(instants(trigger, zone, start, end))
         days = [at.astimezone(ZoneInfo(zone)).date() for at in found]
         assert len(days) == len(set(days)) and all(b - a == timedelta(days=1) for a, b in pairwise(days)), zone
+
+
+def test_a_calendar_answers_the_same_in_whatever_order_it_is_asked() -> None:
+    """Shards that are behind ask for what has passed, the doorbell for what is ahead; then the engine stood still for a month."""
+    since = datetime(2026, 3, 1, tzinfo=UTC)
+    schedules = (
+        Scheduled("daily", ScheduleTrigger(id="s", cron="30 2 * * *", timezone="customer"), since),
+        Scheduled("often", ScheduleTrigger(id="s", cron="*/20 * * * *", timezone="Europe/Berlin"), since),
+        Scheduled("once", ScheduleTrigger(id="s", at="2026-03-29 02:30", timezone="customer"), since),
+    )
+    calendar, now, later = Calendar(schedules), datetime(2026, 3, 28, 20, 5, tzinfo=UTC), (0.25, 1, 6, 30, 24 * 30, 0.25)
+    for hours in later:
+        now += timedelta(hours=hours)
+        for behind in (0.2, 3, 30, 0.2, 24 * 5):
+            asked = (now - timedelta(hours=behind), now)
+            assert calendar.between(*asked) == Calendar(schedules).between(*asked), asked
+            ahead = (now, now + AHEAD)
+            assert calendar.between(*ahead) == Calendar(schedules).between(*ahead), ahead
