@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from databases import Databases
+from databases import Databases, databases_of
 
 from journey_pipelines.settings import settings
 from journey_pipelines.store import hashes, server, tables, zones
@@ -108,12 +108,8 @@ def template(_admin: sa.Engine) -> str:
 
 @pytest.fixture(scope="session")
 def _databases(_admin: sa.Engine, template: str) -> Iterator[Databases]:
-    with _admin.connect() as conn:
-        driver = conn.connection.driver_connection
-        assert driver is not None
-        databases = Databases(driver, template)
+    with databases_of(_admin, template) as databases:
         yield databases
-        databases.close()
 
 
 @pytest.fixture

@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import psycopg
+import sqlalchemy as sa
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -169,6 +171,17 @@ class Databases:
         conn.execute("SELECT pg_stat_force_next_flush()")
         conn.execute("SELECT pg_stat_reset()")
         return True
+
+
+@contextlib.contextmanager
+def databases_of(server: sa.Engine, template: str) -> Iterator[Databases]:
+    """For as long as they are needed; dropped at the end."""
+    with server.connect() as conn:
+        driver = conn.connection.driver_connection
+        assert driver is not None
+        databases = Databases(driver, template)
+        yield databases
+        databases.close()
 
 
 def _new_name() -> str:

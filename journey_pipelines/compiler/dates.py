@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from journey_pipelines.compiler.batch import batch_events
 from journey_pipelines.compiler.calendar_dates import date_of, next_date_of
 from journey_pipelines.compiler.kept import kept
+from journey_pipelines.compiler.moments import planned_moments
 from journey_pipelines.compiler.people import customer_scope
 from journey_pipelines.compiler.relevance import relevance_of
 from journey_pipelines.compiler.scopes import context_of, journey_scope, later, profile_of
@@ -110,19 +110,8 @@ def plan_statement(
     )
     d = dated.c
     never = sa.cast(lit("infinity"), TS)
-    new = pg_insert(t).from_select(
-        ["customer_id", "kind", "ref", "shard", "at", "known_at"],
-        sa.select(d.customer_id, kind, name, d.shard, sa.func.coalesce(d.at, never, type_=TS), d.received_at).where(
-            sa.or_(d.at.is_not(None), d.had_one)
-        ),
+    plans = sa.select(d.customer_id, kind, name, d.shard, sa.func.coalesce(d.at, never, type_=TS), d.received_at).where(
+        sa.or_(d.at.is_not(None), d.had_one)
     )
-    planned = (
-        new.on_conflict_do_update(
-            index_elements=[t.c.customer_id, t.c.kind, t.c.ref],
-            set_={"at": new.excluded.at, "known_at": new.excluded.known_at},
-            where=t.c.at != new.excluded.at,
-        )
-        .returning(t.c.customer_id)
-        .cte("planned")
-    )
-    return compile_statement(f"{ref}: plan", sa.select(sa.select(sa.func.count()).select_from(planned).scalar_subquery().label("dated")))
+    count = sa.select(sa.func.count()).select_from(planned_moments(plans, "planned"))
+    return compile_statement(f"{ref}: plan", sa.select(count.scalar_subquery().label("dated")))

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from journey_pipelines.compiler.batch import batch_events
 from journey_pipelines.compiler.kept import kept
+from journey_pipelines.compiler.moments import planned_moments
 from journey_pipelines.compiler.relevance import Relevance, recheck_word, relevance_of
 from journey_pipelines.compiler.rule_uids import Rule, exit_uid, timed_rules
 from journey_pipelines.compiler.scopes import context_of, journey_scope, profile_of
@@ -57,18 +58,9 @@ def watch_statement(definition: Definition, words: Collection[str], around: Surr
         .cte("found")
         .prefix_with("MATERIALIZED", dialect="postgresql")
     )
-    f, t = found.c, customer_moments
+    f = found.c
     rows = sa.select(f.customer_id, *_named(definition), f.shard, f.at, f.received_at).where(f.at.is_not(None))
-    new = pg_insert(t).from_select(["customer_id", "kind", "ref", "shard", "at", "known_at"], rows)
-    written = (
-        new.on_conflict_do_update(
-            index_elements=[t.c.customer_id, t.c.kind, t.c.ref],
-            set_={"at": new.excluded.at, "known_at": new.excluded.known_at},
-            where=t.c.at != new.excluded.at,
-        )
-        .returning(t.c.customer_id)
-        .cte("written")
-    )
+    written = planned_moments(rows, "written")
     return compile_statement(
         f"{definition.workflow.id}: watch", sa.select(sa.select(sa.func.count()).select_from(written).scalar_subquery().label("watched"))
     )

@@ -11,16 +11,16 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from journey_pipelines.compiler.kept import kept
+from journey_pipelines.compiler.moments import planned_moments
 from journey_pipelines.compiler.people import customer_scope, round_people, shard_people
 from journey_pipelines.compiler.relevance import Relevance, recheck_word, relevance_of
 from journey_pipelines.compiler.scopes import profile_of
 from journey_pipelines.compiler.statement import DEFAULT_ZONE, NOW, SHARDS, TS, Statement, compile_statement, lit
 from journey_pipelines.compiler.surroundings import Surroundings
 from journey_pipelines.expressions import compile_condition, compile_recheck
-from journey_pipelines.store.moment_tables import customer_changes, customer_moments
+from journey_pipelines.store.moment_tables import customer_changes
 from journey_pipelines.store.tables import segment_memberships
 
 
@@ -124,12 +124,7 @@ def _changed_since(relevance: Relevance) -> sa.Select[Any]:
 
 def _moments(uid: int, found: Any) -> sa.CTE:
     """When to ask again."""
-    t, f = customer_moments, found.c
+    f = found.c
     kind, ref = lit("watch"), sa.literal(str(uid), sa.Text)
     rows = sa.select(f.customer_id, kind, ref, f.shard, f.recheck, f.received_at).where(f.recheck.is_not(None))
-    new = pg_insert(t).from_select(["customer_id", "kind", "ref", "shard", "at", "known_at"], rows)
-    again = {"at": new.excluded.at, "known_at": new.excluded.known_at}
-    # most looks find the time that is written there already; when it was known counts only where it comes after the time itself
-    other = sa.or_(t.c.at != new.excluded.at, new.excluded.known_at > new.excluded.at)
-    keys = [t.c.customer_id, t.c.kind, t.c.ref]
-    return new.on_conflict_do_update(index_elements=keys, set_=again, where=other).returning(t.c.customer_id).cte("later")
+    return planned_moments(rows, "later", known_late=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import sqlalchemy as sa
-from databases import Databases
+from databases import Databases, databases_of
 from engine_flows import GREETING
 from engine_world import World, at
 
@@ -29,12 +29,8 @@ SEQUENCES = "SELECT schemaname, sequencename, last_value FROM pg_sequences ORDER
 
 @pytest.fixture(scope="module")
 def databases(_admin: sa.Engine, template: str) -> Iterator[Databases]:
-    with _admin.connect() as conn:
-        driver = conn.connection.driver_connection
-        assert driver is not None
-        databases = Databases(driver, template)
+    with databases_of(_admin, template) as databases:
         yield databases
-        databases.close()
 
 
 @pytest.fixture(scope="module")

@@ -158,3 +158,19 @@ def test_eight_dispatchers_at_once_keep_the_limit(db: sa.Engine, provider: Provi
         thread.join()
     assert sum(report.claimed for report in reports) == 40
     assert states(db) == Counter(accepted=40, planned=120)
+
+
+def test_who_met_others_in_all_shards_looks_again(db: sa.Engine, provider: Provider) -> None:
+    """With no patience at all: what nobody could look at is not nothing."""
+    with db.begin() as conn:
+        deploy(conn)
+        everyone(conn, ["ann", "bob"], "sms")
+    reports: list[DispatchReport] = []
+    with db.connect() as other, other.begin():
+        other.execute(sa.select(t.delivery_shards).with_for_update()).all()
+        thread = threading.Thread(target=lambda: reports.append(send(db, provider)))
+        thread.start()
+        thread.join(timeout=1)
+        assert thread.is_alive()
+    thread.join()
+    assert [report.accepted for report in reports] == [2]
